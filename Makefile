@@ -1,0 +1,50 @@
+# Everything here needs only Python >= 3.11, git and make; PYTHON picks the interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
+
+.PHONY: help install install-dev up test check format bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.lock pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+install: .venv/installed ## install the locked versions into .venv
+install-dev: .venv/installed-dev ## the same with what the tests need
+
+up: install ## run the whole service on this machine
+	@exec $(BIN)/nightdesk up $(ARGS)
+
+check: install-dev ## format, lint, types and migration drift
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m tests.drift
+
+test: check ## everything that must pass before a change lands
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+format: install-dev ## mend what can be mended by itself
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: install-dev ## the figures of the README, side by side
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: install-dev ## renew the hashed locks from pyproject.toml
+	$(BIN)/$(LOCK) --extra build --output-file requirements.lock
+	$(BIN)/$(LOCK) --extra build --extra dev --output-file requirements-dev.lock
+
+clean: ## remove the environment and the local data
+	rm -rf .venv .nightdesk

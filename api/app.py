@@ -1,0 +1,128 @@
+"""The application: routes, layers and one process's means, put together. Nothing runs before its lifespan begins."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from api import errors, exposition, openapi
+from api.access import Access
+from api.body import BodyLimit
+from api.desk import Desk
+from api.keyring import Keyring
+from api.places import Streams
+from api.readiness import Readiness
+from api.routes import (
+    artifacts,
+    catalog,
+    deliveries,
+    events,
+    health,
+    jobs,
+    landing,
+    metrics,
+    reports,
+    secrets,
+    stats,
+)
+from api.waits import LOOK_EVERY_S, Watch
+from api.writer import Writer
+from worker import context as contexts
+from worker.context import Context
+from worker.errors import NightdeskError
+from worker.flow import submit
+from worker.settings import Settings
+
+RESOURCES = (jobs, events, artifacts, reports, deliveries, secrets, catalog, stats, health, metrics, landing)
+FLUSH_EVERY_S = 5.0
+ABOUT = """Runs jobs of Google's Gemini Interactions API in the background: submit, go home, get a signed webhook.
+
+Send the key as `Authorization: Bearer nd_…`. All times are RFC 3339 in UTC, durations seconds, sizes bytes, ids opaque.
+
+Every error is `application/problem+json` with a stable `code`; its `request_id` is the answer's X-Request-Id.
+
+A POST that may spend takes an `Idempotency-Key`: the same key and body again answer the same job."""
+
+
+def build(
+    settings: Settings,
+    context: Context | None = None,
+    *,
+    is_leaving: Callable[[], bool] = lambda: False,
+    streams: Streams | None = None,
+    look_every_s: float = LOOK_EVERY_S,
+) -> FastAPI:
+    """The application; `is_leaving` tells long answers that the process wants to end.
+
+    It closes the context at its end, also one that was given.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        own = await run_in_threadpool(contexts.build, settings) if context is None else context
+        try:
+            async with _open(own, Watch(own, is_leaving, look_every_s), streams or Streams()) as desk:
+                app.state.desk = desk
+                yield
+        finally:
+            await run_in_threadpool(own.close)
+
+    app = FastAPI(
+        title="Nightdesk",
+        version=version(contexts.NAME),
+        summary="A background job service for Google's Gemini Interactions API",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for resource in RESOURCES:
+        app.include_router(resource.router)
+    errors.install(app, {"quota_exceeded": settings.max_queued})
+    openapi.install(app, ABOUT, [route for resource in RESOURCES for route in resource.router.routes])
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Access)
+    return app
+
+
+@asynccontextmanager
+async def _open(context: Context, watch: Watch, streams: Streams) -> AsyncIterator[Desk]:
+    """Start what runs beside the requests; at the end finish every order taken."""
+    await run_in_threadpool(_warm, context)
+    desk = Desk(
+        context=context,
+        keyring=Keyring(context),
+        writer=Writer(context, asyncio.get_running_loop()),
+        watch=watch,
+        streams=streams,
+        readiness=Readiness(context),
+    )
+    desk.writer.start()
+    beside = [asyncio.create_task(work) for work in (desk.watch.listen(), desk.watch.look(), _flush(context))]
+    try:
+        yield desk
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        await desk.keyring.close()
+        await run_in_threadpool(desk.writer.stop)
+        await run_in_threadpool(exposition.flush, context)
+
+
+def _warm(context: Context) -> None:
+    """Import what validation needs, so that the first submission does not wait for it."""
+    with suppress(NightdeskError):
+        submit.prepare(context, {"model": "none", "input": "none"}, project_id="", is_admin=False)
+
+
+async def _flush(context: Context) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_EVERY_S)
+        await run_in_threadpool(exposition.flush, context)

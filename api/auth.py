@@ -1,0 +1,66 @@
+"""Who is calling and whether they may: the Bearer key, its project and its scopes."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.desk import Desk
+from worker import keys
+from worker.errors import Forbidden, Unauthenticated
+
+ADMIN = "admin"
+READ, WRITE, WEBHOOKS = "jobs:read", "jobs:write", "webhooks:write"
+HINT = "an API key goes into the header 'Authorization: Bearer nd_…'"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The project that a request acts for."""
+
+    project_id: str
+    key_id: str
+    scopes: frozenset[str]
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the key has the scope `admin`."""
+        return ADMIN in self.scopes
+
+
+async def caller(request: Request) -> Caller:
+    """Whoever holds the key of this request; raises Unauthenticated."""
+    given = request.headers.get("authorization")
+    if given is None:
+        raise Unauthenticated(HINT)
+    scheme, _, token = given.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated(f"not a Bearer key: {HINT}")
+    token = token.strip()
+    desk: Desk = request.app.state.desk
+    holder = await desk.keyring.find(keys.digest(token)) if token.startswith(keys.PREFIX) else None
+    if holder is None:
+        raise Unauthenticated("this API key does not exist, was revoked or has expired")
+    return Caller(holder.project_id, holder.key_id, holder.scopes)
+
+
+async def permitted(request: Request, scope: str) -> Caller:
+    """The caller, whose key has the scope; raises Unauthenticated, Forbidden."""
+    who = await caller(request)
+    if scope not in who.scopes:
+        raise Forbidden(f"this API key lacks the scope {scope}")
+    return who
+
+
+def _needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
+    async def check(request: Request) -> Caller:
+        return await permitted(request, scope)
+
+    return check
+
+
+AnyKey = Annotated[Caller, Depends(caller)]
+Reader = Annotated[Caller, Depends(_needs(READ))]
+Author = Annotated[Caller, Depends(_needs(WRITE))]
+Postmaster = Annotated[Caller, Depends(_needs(WEBHOOKS))]

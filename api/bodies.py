@@ -1,0 +1,118 @@
+"""The request bodies' schemas, for the OpenAPI document only: `worker.flow.submit` reads and refuses.
+
+The job's own fields come from the options that are enforced; the interaction's are what the Interactions API has.
+"""
+
+from typing import Any
+
+from worker.options import Options
+
+JOB, BATCH = "JobRequest", "BatchRequest"
+OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
+
+INTERACTION: dict[str, dict[str, Any]] = {
+    "model": {
+        "type": "string",
+        "description": "The model's id. Exactly one of `model` and `agent`. See `GET /v1/catalog`.",
+        "examples": ["gemini-3.8-flash"],
+    },
+    "agent": {
+        "type": "string",
+        "description": "The agent's id, also one of your own.",
+        "examples": ["deep-research-preview-04-2026"],
+    },
+    "input": {
+        "description": "A text, or a list of content blocks or steps as the Interactions API takes them.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": OBJECT}, OBJECT],
+        "examples": ["Summarise the minutes in three sentences."],
+    },
+    "system_instruction": {"type": "string", "description": "How the model shall behave; not for Deep Research."},
+    "tools": {
+        "type": "array",
+        "items": OBJECT,
+        "description": "`google_search`, `url_context`, `code_execution`, `mcp_server`, `function` and others.",
+        "examples": [[{"type": "google_search"}]],
+    },
+    "generation_config": OBJECT
+    | {"description": "For models only.", "examples": [{"thinking_level": "low", "max_output_tokens": 2048}]},
+    "response_format": {
+        "anyOf": [OBJECT, {"type": "array", "items": OBJECT}],
+        "description": "One or several formats; with a JSON `schema` the job's `output_json` is filled.",
+        "examples": [{"type": "text", "mime_type": "application/json", "schema": {"type": "object"}}],
+    },
+    "agent_config": OBJECT
+    | {
+        "description": "For agents only; its `type` is the agent's family.",
+        "examples": [{"type": "deep-research", "collaborative_planning": True}],
+    },
+    "environment": {
+        "anyOf": [{"type": "string"}, OBJECT],
+        "description": '`"remote"`, an environment\'s id, or an object.',
+        "examples": ["remote"],
+    },
+    "previous_interaction_id": {
+        "type": "string",
+        "description": "An interaction to build on. One that Nightdesk did not make needs the scope `admin`.",
+    },
+    "safety_settings": {"type": "array", "items": OBJECT},
+    "service_tier": {"type": "string", "examples": ["standard", "flex", "priority"]},
+    "labels": {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "description": "Sent upstream, unlike `metadata`. Lower case letters, digits, `_` and `-`.",
+        "examples": [{"team": "contracts"}],
+    },
+    "extra_body": OBJECT
+    | {"description": "Passed through untouched, up to 64 KiB: for parameters newer than this release."},
+    "background": {"const": True, "description": "Always true; may be left out."},
+    "store": {"const": True, "description": "Always true; may be left out."},
+}
+
+ABOUT: dict[str, str] = {
+    "webhook_url": "Where the job's events are sent, signed with the project's secret.",
+    "webhook_events": "Which events; by default all terminal ones and `job.requires_action`.",
+    "metadata": "Yours: up to 16 keys of up to 64 characters, values of up to 512. Never sent upstream.",
+    "priority": "An order among the waiting jobs.",
+    "run_at": "Not before this moment (RFC 3339 with its zone).",
+    "timeout_seconds": "From the create on, anew for each turn; by default 4,200 for agents and 1,800 for models.",
+    "queue_timeout_seconds": "How long it may wait to be started; then it expires and nothing is spent.",
+    "action_timeout_seconds": "How long it may wait for function results.",
+    "previous_job_id": "Wait for this job to complete and go on in its conversation.",
+    "on_unknown_create": "What to do when the answer to the create is lost: `retry` may buy twice, `fail` never does. "
+    "By default `retry` for models and `fail` for agents.",
+    "max_attempts": "Runs tried when the upstream itself reports a transient failure; "
+    "by default 3 for models, 1 for agents.",
+    "strict_model": "Refuse a deprecated id instead of substituting it.",
+    "retention_days": "How long the result is kept.",
+}
+
+
+def components() -> dict[str, Any]:
+    """The schemas, by name."""
+    return {JOB: _job(), BATCH: _batch()}
+
+
+def _job() -> dict[str, Any]:
+    own = Options.model_json_schema()["properties"]
+    described = {name: {**own[name], "description": ABOUT[name]} for name in own}
+    for field in described.values():
+        field.pop("title", None)
+    return {
+        "type": "object",
+        "title": JOB,
+        "description": "The create parameters of the Interactions API and the job's own. Unknown fields are refused.",
+        "properties": {**INTERACTION, **described},
+        "oneOf": [{"required": ["model"]}, {"required": ["agent"]}],
+        "additionalProperties": False,
+    }
+
+
+def _batch() -> dict[str, Any]:
+    jobs = {"type": "array", "items": {"$ref": f"#/components/schemas/{JOB}"}, "minItems": 1, "maxItems": 1000}
+    return {
+        "type": "object",
+        "title": BATCH,
+        "properties": {"jobs": jobs},
+        "required": ["jobs"],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,29 @@
+"""Opaque page cursors: where the last page ended. Clients must not look inside, so their shape may change."""
+
+import base64
+import binascii
+import re
+
+from worker.errors import BadRequest
+
+_PLACE = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
+
+
+def encode(kind: str, place: str) -> str:
+    """A cursor of one kind of list after (or before) `place`."""
+    return base64.urlsafe_b64encode(f"{kind}:{place}".encode()).decode().rstrip("=")
+
+
+def decode(kind: str, text: str | None) -> str | None:
+    """The place in a cursor of this kind of list; None without one; raises BadRequest."""
+    if text is None:
+        return None
+    try:
+        found, _, place = (
+            base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode().partition(":")
+        )
+    except (binascii.Error, ValueError):
+        raise BadRequest("cursor: is none of ours") from None
+    if found != kind or not _PLACE.fullmatch(place):
+        raise BadRequest("cursor: is not one of this list")
+    return place

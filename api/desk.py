@@ -1,0 +1,49 @@
+"""What handlers share: one frozen `Desk` for each process, and the few ways in which they use it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
+
+from api.keyring import Keyring
+from api.memo import Memo
+from api.places import Streams
+from api.readiness import Readiness
+from api.waits import Watch
+from api.writer import Writer
+from worker.context import Context
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """One API process's means."""
+
+    context: Context
+    keyring: Keyring
+    writer: Writer
+    watch: Watch
+    streams: Streams
+    readiness: Readiness
+    memo: Memo = field(default_factory=Memo)
+
+    async def read(self, query: Callable[[Session], T]) -> T:
+        """What a query gives, asked off the event loop; raises Unavailable."""
+        return await run_in_threadpool(self._read, query)
+
+    def _read(self, query: Callable[[Session], T]) -> T:
+        with self.context.database.read() as session:
+            return query(session)
+
+
+async def at_desk(request: Request) -> Desk:
+    """The dependency: async, because FastAPI runs the others in a thread."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(at_desk)]

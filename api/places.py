@@ -1,0 +1,34 @@
+"""How many event streams one process keeps open, and how often a silent one gives a sign of life."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from api.errors import RateLimited
+
+HEARTBEAT_S = 15.0
+MAX_STREAMS = 1000
+FULL_RETRY_S = 5
+
+
+@dataclass(slots=True)
+class Streams:
+    """How many streams this process has open."""
+
+    limit: int = MAX_STREAMS
+    heartbeat_s: float = HEARTBEAT_S
+    open: int = field(default=0, init=False)
+
+    def check(self) -> None:
+        """Raise RateLimited where no more may be opened."""
+        if self.open >= self.limit:
+            raise RateLimited("too many event streams are open here", limit=self.limit, retry_after_s=FULL_RETRY_S)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Count one stream while it lasts."""
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1

@@ -1,0 +1,22 @@
+"""Waiting for a job: `Prefer: wait=N` and `?wait=N`, answered as soon as there is something to answer."""
+
+from functools import partial
+from time import monotonic
+
+from api.desk import Desk
+from api.view import Seen, load
+
+
+async def until_settled(desk: Desk, job_id: str, project_id: str, within_s: float) -> Seen:
+    """The job as soon as it has ended or needs an action, else as it is when the time is over; raises NotFound."""
+    deadline = monotonic() + within_s
+    async with desk.watch.waiting(job_id) as waiter:
+        while True:
+            seen = await desk.read(partial(load, job_id=job_id, project_id=project_id, now=desk.context.clock()))
+            waiter.seen = seen.job.sequence
+            left_s = deadline - monotonic()
+            if seen.is_settled or left_s <= 0:
+                return seen
+            # One last look when the time is over: what is shown then is not as old as the wait.
+            if not await waiter.moved(left_s):
+                deadline = 0.0

@@ -1,0 +1,110 @@
+"""From a request to an order: reading bodies into drafts, and handing them to the writer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
+
+from api import body, headers
+from api.auth import Caller
+from api.desk import Desk
+from api.errors import request_id
+from worker.errors import Fault, Gone, IdempotencyReused, Invalid, NightdeskError
+from worker.flow import submit
+from worker.flow.submit import Accepted, Draft, Order
+from worker.store import jobs, replays
+
+MAX_BATCH = 1000
+MAX_FAULTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One request that may spend: who asks, and under which idempotency key."""
+
+    who: Caller
+    path: str
+    key: str | None
+    digest: str
+    request_id: str
+
+
+async def read(request: Request, who: Caller, path: str) -> tuple[Intake, dict[str, Any], bool]:
+    """What identifies a submission, its body, and whether it is small; raises BadRequest, PayloadTooLarge, Invalid."""
+    key = headers.idempotency_key(request)
+    raw = await body.read(request)
+    is_small = len(raw) <= body.SMALL_BYTES
+    content, digest = _parse(raw, key) if is_small else await run_in_threadpool(_parse, raw, key)
+    return Intake(who, path, key, digest, request_id(request)), content, is_small
+
+
+def _parse(raw: bytes, key: str | None) -> tuple[dict[str, Any], str]:
+    content = body.parse(raw)
+    return content, body.digest(content) if key else ""
+
+
+def bare(request: Request, who: Caller, path: str) -> Intake:
+    """What identifies a submission that has no body; raises BadRequest."""
+    return Intake(who, path, headers.idempotency_key(request), "", request_id(request))
+
+
+async def take(desk: Desk, given: Intake, draft: Callable[[], list[Draft]], *, is_quick: bool) -> Accepted:
+    """Draft and write an order; what takes long, or asks the database, is drafted in a thread."""
+    try:
+        drafts = draft() if is_quick else await run_in_threadpool(draft)
+    except NightdeskError:
+        # A replay is answered as the first time, though the same body might be refused today.
+        known = await desk.read(lambda session: _replay(session, given)) if given.key else None
+        if known is None:
+            raise
+        return known
+    return await desk.writer.submit(Order(given.who.project_id, drafts, given.path, given.key, given.digest))
+
+
+def _replay(session: Session, given: Intake) -> Accepted | None:
+    held = replays.held(session, given.who.project_id, given.path, given.key or "")
+    if held is None:
+        return None
+    if held.digest != given.digest:
+        raise IdempotencyReused("this Idempotency-Key was used with another body")
+    found = [jobs.get(session, job_id) for job_id in held.job_ids]
+    present = [job for job in found if job is not None]
+    if len(present) < len(found):
+        raise Gone("the job of this Idempotency-Key was deleted")
+    return Accepted(present, replayed=True)
+
+
+def one(desk: Desk, given: Intake, fields: dict[str, Any]) -> list[Draft]:
+    """The draft of a body that is one job; raises Invalid."""
+    return [_prepare(desk, given, fields, "")]
+
+
+def many(desk: Desk, given: Intake, content: dict[str, Any]) -> list[Draft]:
+    """The drafts of a batch; raises Invalid with the faults of all its items."""
+    faults = [Fault(f"/{name[:64]}", "unknown field; a batch has only 'jobs'") for name in content if name != "jobs"]
+    items = content.get("jobs")
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
+        raise Invalid(*faults, Fault("/jobs", f"must be a list of 1 to {MAX_BATCH} jobs"))
+    drafts: list[Draft] = []
+    for number, fields in enumerate(items):
+        at = f"/jobs/{number}"
+        if not isinstance(fields, dict):
+            faults.append(Fault(at, "must be an object"))
+            continue
+        try:
+            drafts.append(_prepare(desk, given, fields, at))
+        except Invalid as error:
+            faults += error.faults
+    if faults:
+        raise Invalid(*faults[:MAX_FAULTS])
+    return drafts
+
+
+def _prepare(desk: Desk, given: Intake, fields: dict[str, Any], at: str) -> Draft:
+    who = given.who
+    return submit.prepare(
+        desk.context, fields, project_id=who.project_id, is_admin=who.is_admin, request_id=given.request_id, at=at
+    )

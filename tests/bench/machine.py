@@ -1,0 +1,32 @@
+"""What a figure was measured on, and how figures are summed up."""
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+SHOWN = ("celery", "kombu", "redis", "google-genai", "sqlalchemy", "aiohttp", "fastapi", "uvicorn")
+
+
+def describe() -> str:
+    """Cores, memory, interpreter and the libraries that matter."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    libraries = ", ".join(f"{name} {version(name)}" for name in SHOWN)
+    load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "?"
+    return (
+        f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, {libraries}; load before: {load}"
+    )
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def spread(values: Sequence[float], unit: str, scale: float = 1.0) -> str:
+    """Median and 99th percentile."""
+    return f"p50 {statistics.median(values) * scale:.1f} {unit}, p99 {quantile(values, 0.99) * scale:.1f} {unit}"

@@ -1,0 +1,163 @@
+"""What operators see: health, readiness, metrics, statistics, the catalog, the manual, the log."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import MakeSettings
+from tests.integration.api.engine import Worker
+from tests.integration.api.serving import Server, Tenant, serving
+from tests.waiting import eventually
+from worker.store import gates, moments
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_process_answers(sqlite_server: Server) -> None:
+    assert sqlite_server.client().get("/healthz").json() == {"status": "ok"}
+
+
+def test_without_worker_and_redis_it_is_ready_but_degraded(own_settings: MakeSettings) -> None:
+    with serving(own_settings()) as server:
+        answer = server.client().get("/readyz")
+
+    checks = answer.json()["checks"]
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert set(checks) == {"database", "migrations", "broker", "sweep", "consumption", "upstream", "gates"}
+    assert {name for name, check in checks.items() if check["status"] == "degraded"} == {"broker", "sweep"}
+
+
+def test_with_all_signs_of_life_it_is_ready(own_settings: MakeSettings, redis_url: str) -> None:
+    with serving(own_settings(redis_url=redis_url)) as server:
+        now = datetime.now(UTC)
+        with server.context.database.write() as session:
+            for name in (moments.SWEEP, moments.CONSUMED, moments.UPSTREAM):
+                moments.note(session, name, now)
+
+        answer = server.client().get("/readyz").json()
+
+    assert answer["status"] == "ok"
+    assert answer["checks"]["sweep"]["age_seconds"] < 60
+
+
+@pytest.mark.parametrize("target", [gates.KEY, "gemini-3.8-flash"])
+def test_a_closed_gate_degrades_it_and_is_named(own_settings: MakeSettings, redis_url: str, target: str) -> None:
+    with serving(own_settings(redis_url=redis_url)) as server:
+        now = datetime.now(UTC)
+        with server.context.database.write() as session:
+            moments.note(session, moments.SWEEP, now)
+            gates.close(session, target, reason="rate_limited", until=now + timedelta(minutes=1), now=now, closings=1)
+
+        answer = server.client().get("/readyz").json()
+
+    assert answer["status"] == "degraded"
+    assert [gate["target"] for gate in answer["checks"]["gates"]["closed"]] == [target]
+
+
+def test_metrics_count_requests_by_template_and_jobs_by_target(tenant: Tenant, worker: Worker) -> None:
+    worker.start(tenant.submit()["id"])
+    tenant.submit(model="nobody-knows-this-one")
+    job_id = tenant.submit()["id"]
+    tenant.get(f"/v1/jobs/{job_id}")
+
+    answer = tenant.get("/metrics")
+
+    found = samples(answer.text)
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert job_id not in answer.text
+    assert "nobody-knows-this-one" not in answer.text
+    read = (("method", "GET"), ("route", "/v1/jobs/{job_id}"), ("status", "200"))
+    assert found["nightdesk_http_requests_total", read] >= 1
+    running = (("kind", "model"), ("status", "in_progress"), ("target", "gemini-3.8-flash"))
+    assert found["nightdesk_jobs", running] >= 1
+    assert found["nightdesk_jobs", (("kind", "model"), ("status", "queued"), ("target", "other"))] >= 1
+    assert found["nightdesk_in_flight", ()] >= 1
+    route = ("route", "/v1/jobs")
+    buckets = [value for (name, labels), value in found.items() if name.endswith("seconds_bucket") and route in labels]
+    assert buckets == sorted(buckets)
+
+
+def test_metrics_are_public_where_the_settings_say_so(own_settings: MakeSettings) -> None:
+    with serving(own_settings(metrics_public=True)) as server:
+        assert server.client().get("/metrics").status_code == 200
+
+
+def test_statistics_are_of_one_project(server: Server, tenant: Tenant, worker: Worker) -> None:
+    server.tenant().submit()
+    worker.complete(tenant.submit(webhook_url="https://hooks.example.com/x")["id"])
+    worker.start(tenant.submit()["id"])
+    tenant.submit(agent="deep-research-preview-04-2026", model=None)
+
+    found = tenant.get("/v1/stats").json()
+
+    assert found["by_status"] == {"completed": 1, "in_progress": 1, "queued": 1}
+    assert found["by_target"] == {
+        "gemini-3.8-flash": {"completed": 1, "in_progress": 1},
+        "deep-research-preview-04-2026": {"queued": 1},
+    }
+    assert (found["in_flight"], found["due"], found["delivery_backlog"]) == (1, 0, 1)
+    assert 0 <= found["oldest_queued_seconds"] < 60
+
+
+def test_statistics_of_nothing_are_zero(tenant: Tenant) -> None:
+    found = tenant.get("/v1/stats").json()
+
+    assert (found["by_status"], found["oldest_queued_seconds"]) == ({}, None)
+
+
+def test_the_catalog_tells_what_replaces_the_deprecated(tenant: Tenant) -> None:
+    entries = {entry["id"]: entry for entry in tenant.get("/v1/catalog").json()["data"]}
+
+    assert entries["deep-research-preview-04-2026"]["default_timeout_seconds"] == 4200
+    assert entries["antigravity-preview-05-2026"]["replacement"] == "antigravity-preview-09-2026"
+
+
+def test_the_manual_needs_nothing_from_elsewhere(sqlite_server: Server) -> None:
+    answer = sqlite_server.client().get("/docs")
+
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "<script" not in answer.text
+    assert "//" not in answer.text.replace("https://example.com", "")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for path in sqlite_server.contract.document["paths"]:
+        assert path in answer.text
+
+
+def test_the_front_door_links_to_the_manual(sqlite_server: Server) -> None:
+    client = sqlite_server.client()
+
+    plain, html = client.get("/"), client.get("/", headers={"Accept": "text/html"})
+
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert "/docs" in plain.text
+    assert '<a href="/docs">' in html.text
+
+
+def test_the_log_has_one_line_for_each_request_without_what_was_sent(tenant: Tenant) -> None:
+    records = list[logging.LogRecord]()
+    handler, logger = logging.Handler(), logging.getLogger("nightdesk")
+    handler.emit = records.append  # type: ignore[method-assign, assignment]
+    logger.addHandler(handler)
+    logging.getLogger().setLevel("INFO")
+
+    job = tenant.post("/v1/jobs?secret=query", {"model": "gemini-3.8-flash", "input": "secret prompt"}).json()
+    tenant.get(f"/v1/jobs/{job['id']}?include=input")
+    # The line is written when the answer is on its way already.
+    eventually(lambda: sum("'request'" in str(record.msg) for record in records) == 2)
+
+    logging.getLogger().setLevel("WARNING")
+    logger.removeHandler(handler)
+    lines: list[dict[str, Any]] = [record.msg for record in records if isinstance(record.msg, dict)]
+    told = [(line["method"], line["route"], line["status"]) for line in lines if line["event"] == "request"]
+    assert told == [("POST", "/v1/jobs", 202), ("GET", "/v1/jobs/{job_id}", 200)]
+    assert all(line["request_id"] for line in lines if line["event"] == "request")
+    assert "secret" not in str(lines)

@@ -1,0 +1,156 @@
+"""Long answers: waiting for a job with and without Redis."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+import pytest
+
+from tests.conftest import MakeSettings
+from tests.integration.api.engine import Worker
+from tests.integration.api.serving import Server, Tenant, serving
+from tests.waiting import eventually
+
+HELLO = {"model": "gemini-3.8-flash", "input": "Say hello."}
+
+
+@contextmanager
+def meanwhile(server: Server, act: Callable[[], object]) -> Iterator[None]:
+    """Act as soon as somebody waits."""
+
+    def run() -> None:
+        eventually(lambda: server.desk.watch.awaited, what="a waiter")
+        act()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join(10)
+
+
+def test_a_wait_ends_when_the_job_does_though_redis_is_away(server: Server, tenant: Tenant, worker: Worker) -> None:
+    job_id = tenant.submit()["id"]
+    began = monotonic()
+
+    with meanwhile(server, lambda: worker.complete(job_id)):
+        answer = tenant.get(f"/v1/jobs/{job_id}?wait=20")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    assert monotonic() - began < 15
+
+
+def test_a_wait_ends_at_a_required_action(server: Server, tenant: Tenant, worker: Worker) -> None:
+    job_id = tenant.submit()["id"]
+
+    with meanwhile(server, lambda: worker.require_action(job_id)):
+        job = tenant.get(f"/v1/jobs/{job_id}?wait=20").json()
+
+    assert job["status"] == "requires_action"
+    assert job["required_action"]["function_calls"][0]["arguments"] == {"city": "Bonn"}
+
+
+def test_a_notification_ends_a_wait_before_the_slow_look(own_settings: MakeSettings, redis_url: str) -> None:
+    with serving(own_settings(redis_url=redis_url), look_every_s=60) as server:
+        tenant, worker = server.tenant(), Worker(server.context)
+        job_id, began = tenant.submit()["id"], monotonic()
+
+        def act() -> None:
+            worker.complete(job_id)
+            # The subscription may still be on its way.
+            while server.desk.watch.awaited:
+                server.context.sender.publish([job_id])
+
+        with meanwhile(server, act):
+            answer = tenant.get(f"/v1/jobs/{job_id}?wait=20")
+
+    assert answer.json()["status"] == "completed"
+    assert monotonic() - began < 15
+
+
+def test_a_wait_that_is_over_answers_the_job_as_it_is(guest: Tenant) -> None:
+    job_id = guest.submit()["id"]
+
+    answer = guest.get(f"/v1/jobs/{job_id}?wait=1")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+
+
+def test_a_wait_for_an_ended_job_is_no_wait(tenant: Tenant, worker: Worker) -> None:
+    job_id = tenant.submit()["id"]
+    worker.complete(job_id)
+    began = monotonic()
+
+    tenant.get(f"/v1/jobs/{job_id}?wait=60")
+
+    assert monotonic() - began < 10
+
+
+def test_a_wait_ends_when_the_job_is_deleted(server: Server, tenant: Tenant) -> None:
+    job_id = tenant.submit()["id"]
+    other = server.key(tenant.project_id)
+
+    def delete() -> None:
+        other.post(f"/v1/jobs/{job_id}/cancel")
+        other.http.delete(f"/v1/jobs/{job_id}")
+
+    with meanwhile(server, delete):
+        answer = tenant.get(f"/v1/jobs/{job_id}?wait=20")
+
+    assert answer.status_code in {200, 404}
+
+
+def test_a_submit_that_prefers_to_wait_answers_the_ended_job(server: Server, tenant: Tenant, worker: Worker) -> None:
+    def complete() -> None:
+        (job_id,) = server.desk.watch.awaited
+        worker.complete(job_id)
+
+    with meanwhile(server, complete):
+        answer = tenant.post("/v1/jobs", HELLO, headers={"Prefer": "respond-async, wait=20"})
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["output_text"]) == (200, "completed", "Hello.")
+    assert answer.headers["preference-applied"] == "wait=20"
+    assert answer.headers["location"] == answer.json()["links"]["self"]
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_submit_whose_wait_is_over_is_taken(guest: Tenant, seconds: int) -> None:
+    answer = guest.post("/v1/jobs", HELLO, headers={"Prefer": f"wait={seconds}"})
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert answer.headers["preference-applied"] == f"wait={seconds}"
+
+
+def test_a_client_that_goes_away_is_forgotten_and_its_job_is_not(sqlite_server: Server, guest: Tenant) -> None:
+    job_id = guest.submit()["id"]
+    port = int(sqlite_server.url.rpartition(":")[2])
+    request = f"GET /v1/jobs/{job_id}?wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {guest.token}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(request.encode())
+        eventually(lambda: job_id in sqlite_server.desk.watch.awaited)
+
+    eventually(lambda: job_id not in sqlite_server.desk.watch.awaited)
+
+    assert guest.get(f"/v1/jobs/{job_id}").json()["status"] == "queued"
+
+
+def test_waiting_clients_cost_one_look_a_second_all_together(server: Server, tenant: Tenant, worker: Worker) -> None:
+    made = [tenant.submit()["id"] for _ in range(5)]
+    answers: list[str] = []
+
+    def wait(job_id: str) -> None:
+        with server.client(tenant.token) as client:
+            answers.append(client.get(f"/v1/jobs/{job_id}?wait=20").json()["status"])
+
+    threads = [threading.Thread(target=wait, args=(job_id,)) for job_id in made for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(server.desk.watch.awaited) == 5)
+
+    for job_id in made:
+        worker.complete(job_id)
+
+    for thread in threads:
+        thread.join(10)
+    assert answers == ["completed"] * 20

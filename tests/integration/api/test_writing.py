@@ -1,0 +1,149 @@
+"""Group commit: many orders in one transaction, none lost and none spoilt by another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from api import writer as writing
+from api.writer import Writer
+from tests.integration.api.serving import Server
+from worker.context import Context
+from worker.errors import IdempotencyReused, Invalid, Unavailable
+from worker.flow import submit
+from worker.flow.submit import Accepted, Order
+from worker.store import jobs
+
+
+def order(context: Context, project_id: str, *, key: str | None = None, jobs: int = 1, **fields: Any) -> Order:
+    given = {"model": "gemini-3.8-flash", "input": "Say hello."} | fields
+    drafts = [submit.prepare(context, given, project_id=project_id, is_admin=True) for _ in range(jobs)]
+    return Order(project_id, drafts, "/v1/jobs", key, str(fields))
+
+
+def heavy(context: Context, project_id: str) -> Order:
+    """An order that counts as 100 MB."""
+    light = order(context, project_id)
+    return replace(light, drafts=[replace(light.drafts[0], body=bytes(100_000_000))])
+
+
+@asynccontextmanager
+async def started(context: Context) -> AsyncIterator[Writer]:
+    writer = Writer(context, asyncio.get_running_loop())
+    writer.start()
+    try:
+        yield writer
+    finally:
+        await asyncio.to_thread(writer.stop)
+
+
+async def outcomes(writer: Writer, orders: list[Order]) -> list[Any]:
+    return await asyncio.gather(*(writer.submit(one) for one in orders), return_exceptions=True)
+
+
+def is_stored(context: Context, outcome: Any) -> bool:
+    assert isinstance(outcome, Accepted), outcome
+    with context.database.read() as session:
+        return all(jobs.get(session, job.id) is not None for job in outcome.jobs)
+
+
+def test_each_order_of_a_group_has_its_own_outcome(server: Server) -> None:
+    context, project_id = server.context, server.tenant().project_id
+
+    async def run() -> list[Any]:
+        async with started(context) as writer:
+            return await outcomes(
+                writer,
+                [
+                    order(context, project_id),
+                    order(context, project_id, previous_job_id="job_unknown"),
+                    order(context, project_id, key="k"),
+                    order(context, project_id, key="k"),
+                    order(context, project_id, key="k", input="Another."),
+                    order(context, project_id, jobs=3),
+                ],
+            )
+
+    found = asyncio.run(run())
+
+    assert [type(outcome) for outcome in found] == [Accepted, Invalid, Accepted, Accepted, IdempotencyReused, Accepted]
+    assert [found[2].replayed, found[3].replayed, found[2].jobs[0].id == found[3].jobs[0].id] == [False, True, True]
+    assert all(is_stored(context, found[place]) for place in (0, 2, 5))
+
+
+def test_one_row_that_cannot_be_written_spoils_no_other(server: Server) -> None:
+    context, project_id = server.context, server.tenant().project_id
+    orders = [order(context, project_id), order(context, "prj_unknown"), order(context, project_id)]
+
+    async def run() -> list[Any]:
+        async with started(context) as writer:
+            return await outcomes(writer, orders)
+
+    found = asyncio.run(run())
+
+    assert [type(outcome) for outcome in found] == [Accepted, IntegrityError, Accepted]
+    assert is_stored(context, found[0])
+    assert is_stored(context, found[2])
+
+
+def test_stopping_finishes_what_was_taken_and_takes_no_more(server: Server) -> None:
+    context, project_id = server.context, server.tenant().project_id
+    orders = [order(context, project_id) for _ in range(600)]
+
+    async def run() -> tuple[list[Any], Any]:
+        writer = Writer(context, asyncio.get_running_loop())
+        waiting = asyncio.gather(*(writer.submit(one) for one in orders))
+        await asyncio.sleep(0)
+        writer.start()
+        await asyncio.to_thread(writer.stop)
+        late = await asyncio.gather(writer.submit(orders[0]), return_exceptions=True)
+        return await waiting, late[0]
+
+    found, late = asyncio.run(run())
+
+    assert all(is_stored(context, outcome) for outcome in found)
+    assert isinstance(late, Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("limit", "make"),
+    [
+        (writing.MAX_WAITING, order),
+        (2, heavy),
+    ],
+)
+def test_what_waits_is_bounded(sqlite_server: Server, limit: int, make: Callable[[Context, str], Order]) -> None:
+    context, project_id = sqlite_server.context, sqlite_server.tenant().project_id
+    one = make(context, project_id)
+
+    async def run() -> Any:
+        writer = Writer(context, asyncio.get_running_loop())
+        waiting = [asyncio.create_task(writer.submit(one)) for _ in range(limit)]
+        await asyncio.sleep(0)
+        last = await asyncio.gather(writer.submit(one), return_exceptions=True)
+        for task in waiting:
+            task.cancel()
+        return last[0]
+
+    assert isinstance(asyncio.run(run()), Unavailable)
+
+
+def test_an_order_whose_client_is_gone_is_written_all_the_same(sqlite_server: Server) -> None:
+    context, project_id = sqlite_server.context, sqlite_server.tenant().project_id
+    one = order(context, project_id)
+
+    async def run() -> None:
+        writer = Writer(context, asyncio.get_running_loop())
+        task = asyncio.create_task(writer.submit(one))
+        await asyncio.sleep(0)
+        task.cancel()
+        writer.start()
+        await asyncio.to_thread(writer.stop)
+
+    asyncio.run(run())
+
+    assert is_stored(context, Accepted([one.drafts[0].job]))

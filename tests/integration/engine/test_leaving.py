@@ -1,0 +1,43 @@
+"""A worker that is told to stop finishes what it has begun and takes nothing more."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.engine.engine import Engine
+from worker.flow import start, wake
+
+
+@pytest.fixture
+def leaving(engine: Engine) -> Iterator[Engine]:
+    """An engine whose process has been told to stop."""
+    engine.context.leaving.set()
+    yield engine
+    engine.context.leaving.clear()
+
+
+def test_a_start_does_not_go_on_with_others(leaving: Engine) -> None:
+    first, second = leaving.submit(), leaving.submit()
+
+    outcomes = start.run_on(leaving.context, first, wake.Line(leaving.context).next)
+
+    assert outcomes == {first: "started"}
+    assert leaving.status(second) == "queued"
+
+
+def test_a_start_goes_on_with_whatever_waits(engine: Engine) -> None:
+    first, second = engine.submit(), engine.submit()
+    engine.clock.advance(wake.HINT.total_seconds())
+
+    outcomes = start.run_on(engine.context, first, wake.Line(engine.context).next)
+
+    assert outcomes == {first: "started", second: "started"}
+
+
+def test_nothing_is_polled_or_delivered(leaving: Engine) -> None:
+    job_id = leaving.started(webhook_url="http://127.0.0.1:9/hook", webhook_events=["job.started"])
+    leaving.clock.advance(60)
+
+    assert leaving.poll()["claimed"] == 0
+    assert leaving.deliver() == {"delivered": 0, "failed": 0}
+    assert leaving.job(job_id).polls == 0

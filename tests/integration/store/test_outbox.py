@@ -1,0 +1,113 @@
+"""The webhook outbox: claims, fenced records, putting back, sending again."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+
+from tests import factories
+from tests.factories import NOW
+from tests.integration.store.conftest import Store
+from worker.models import Delivery, Event, Job
+from worker.store import deliveries
+
+UNTIL = NOW + timedelta(seconds=20)
+LATER = NOW + timedelta(seconds=1)
+
+
+@pytest.fixture
+def job_id(store: Store) -> str:
+    return store.add(status="completed", finished_at=NOW)
+
+
+def add(store: Store, job_id: str, **values: Any) -> str:
+    with store.database.write() as session:
+        job = session.get_one(Job, job_id)
+        return factories.delivery(session, job, **values).id
+
+
+def claim(session: Session, name: str = "mine", limit: int = 64, skip: tuple[str, ...] = ()) -> list[str]:
+    due = deliveries.claim(session, claim=name, now=NOW, until=UNTIL, limit=limit, skip_hosts=skip)
+    return [one.id for one in due]
+
+
+def get(store: Store, name: str) -> Delivery:
+    return store.read(lambda session: session.get_one(Delivery, name))
+
+
+def test_only_pending_deliveries_that_are_due_are_claimed(store: Store, job_id: str) -> None:
+    due = add(store, job_id)
+    add(store, job_id, due_at=LATER)
+    for status in ("delivered", "exhausted", "held", "cancelled"):
+        add(store, job_id, status=status)
+
+    (one,) = store.write(deliveries.claim, claim="mine", now=NOW, until=UNTIL, limit=64)
+
+    assert (one.id, one.number, one.body) == (due, 1, b'{"type":"job.completed"}')
+    assert (get(store, due).claim, get(store, due).due_at) == ("mine", UNTIL)
+
+
+def test_two_senders_never_share_a_delivery(store: Store, job_id: str) -> None:
+    everyone = {add(store, job_id) for _ in range(30)}
+
+    taken = store.race(*[partial(claim, name=name, limit=10) for name in ("a", "b", "c")])
+
+    assert sum(map(len, taken)) == len(set().union(*taken))
+    assert set().union(*taken, store.write(claim)) == everyone
+
+
+def test_hosts_that_are_skipped_leave_the_room_to_others(store: Store, job_id: str) -> None:
+    for _ in range(5):
+        add(store, job_id, host="dead", due_at=NOW - timedelta(days=1))
+    other = add(store, job_id)
+
+    assert store.write(claim, limit=1, skip=("dead",)) == [other]
+
+
+def test_a_record_under_an_old_claim_changes_nothing(store: Store, job_id: str) -> None:
+    name = add(store, job_id)
+    store.write(claim)
+    values: dict[str, Any] = {"status": "delivered", "due_at": None}
+
+    assert not store.write(deliveries.record, name, claim="old", values=values)
+    assert get(store, name).status == "pending"
+    assert store.write(deliveries.record, name, claim="mine", values=values)
+    assert not store.write(deliveries.record, name, claim="mine", values=values)
+
+
+def test_what_is_put_back_is_due_again(store: Store, job_id: str) -> None:
+    mine, theirs = add(store, job_id), add(store, job_id)
+    store.write(claim)
+
+    def put_back(claimed_by: str, *names: str) -> None:
+        store.write(deliveries.put_back, names, claim=claimed_by, due_at=LATER)
+
+    put_back("mine", mine)
+    put_back("theirs", theirs)
+
+    assert (get(store, mine).claim, get(store, mine).due_at) == (None, LATER)
+    assert (get(store, theirs).claim, get(store, theirs).due_at) == ("mine", UNTIL)
+
+
+def test_a_delivery_is_sent_again_unless_cancelled_or_without_its_payload(store: Store, job_id: str) -> None:
+    delivered, cancelled, bare = (
+        add(store, job_id, status=status, due_at=None) for status in ("delivered", "cancelled", "exhausted")
+    )
+    with store.database.write() as session:
+        session.get_one(Event, session.get_one(Delivery, bare).event_id).payload = None
+
+    def again(name: str) -> bool:
+        return store.write(deliveries.again, name, NOW) is not None
+
+    assert [again(name) for name in (delivered, cancelled, bare)] == [True, False, False]
+    assert (get(store, delivered).status, get(store, delivered).due_at) == ("pending", NOW)
+
+
+def test_counting_stops_at_the_limit(store: Store, job_id: str) -> None:
+    for _ in range(3):
+        add(store, job_id)
+
+    assert [store.read(deliveries.due_count, NOW, limit) for limit in (1, 2, 9)] == [1, 2, 3]
+    assert store.read(deliveries.next_due) == NOW

@@ -1,0 +1,124 @@
+"""Plans: with many finished rows behind it, every claim still goes through its own small index."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from tests import factories
+from tests.factories import NOW
+from tests.integration.store.conftest import Store
+from worker.models import Delivery, Job, Result
+from worker.states import Status
+from worker.store import claims, deliveries, jobs, removals, results
+
+FINISHED = 20_000
+LIVE = 40
+LIVE_STATUSES = ("queued", "in_progress", "cancelling", "starting", "unconfirmed", "scheduled", "requires_action")
+UNTIL = NOW + timedelta(seconds=15)
+
+CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
+    "polls": ("ix_job_poll", lambda s: claims.polls(s, claim="c", now=NOW, until=UNTIL, limit=500)),
+    "next poll": ("ix_job_poll", claims.next_poll),
+    "next cancels": ("ix_job_cancel", lambda s: claims.next_cancels(s, NOW, 64)),
+    "swept": ("ix_job_sweep", lambda s: claims.swept(s, NOW, 500)),
+    "expired": ("ix_job_deadline", lambda s: claims.expired(s, NOW, 500)),
+    "waiting projects": ("ix_job_start", claims.waiting_projects),
+    "startable": (
+        "ix_job_start",
+        lambda s: claims.startable(s, project_id="p", priority=1, now=NOW, closed=["shut"], limit=32),
+    ),
+    "in flight": ("ix_job_in_flight", jobs.in_flight),
+    "in flight of a target": ("ix_job_in_flight", lambda s: jobs.in_flight(s, factories.MODEL)),
+    "full targets": ("ix_job_in_flight", lambda s: jobs.full_targets(s, 1)),
+    "queued": ("ix_job_(start|deadline)", jobs.queued),
+    "followers": ("ix_job_previous", lambda s: jobs.followers(s, "job_x", 500)),
+    "left waiting": ("ix_job_sweep", lambda s: jobs.left_waiting(s, frozenset({Status.COMPLETED}), 500)),
+    "due deliveries": (
+        "ix_delivery_due",
+        lambda s: deliveries.claim(s, claim="c", now=NOW, until=UNTIL, limit=64, skip_hosts={"dead"}),
+    ),
+    "next delivery": ("ix_delivery_due", deliveries.next_due),
+    "due count": ("ix_delivery_due", lambda s: deliveries.due_count(s, NOW, 1)),
+    "old jobs": ("ix_job_finished", lambda s: removals.old_jobs(s, NOW - timedelta(days=300), 500)),
+    "old results": ("ix_result_expires_at", lambda s: results.expired(s, NOW - timedelta(days=300), 500)),
+}
+
+
+def fill(store: Store) -> None:
+    """20,000 finished jobs with a delivered webhook each, and some live ones of every kind."""
+    model = store.add(status="completed", finished_at=NOW, interaction_id="v1_x")
+    with store.database.write() as session:
+        factories.delivery(session, store.job(model), status="delivered", due_at=None)
+        outcome: dict[str, Any] = {"output_text": "Hello."}
+        results.add(session, model, 1, outcome=outcome, raw=b"{}", now=NOW, expires_at=NOW)
+        for table, key in ((Job, "id"), (Delivery, "id"), (Result, "job_id")):
+            _multiply(session, table, key)
+    for number in range(LIVE):
+        for status in LIVE_STATUSES:
+            store.add(status=status, due_at=NOW, deadline_at=NOW, previous_job_id=f"job_{number}")
+    if not store.database.is_sqlite:
+        with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+
+
+def _multiply(session: Session, table: Any, key: str) -> None:
+    """Copy the one row of a table many times, under other keys."""
+    names = ", ".join(f'"{column.name}"' for column in table.__table__.columns if column.name != key)
+    name = table.__tablename__
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :many) "
+    copy = f"{numbers}INSERT INTO {name} ({key}, {names}) SELECT 'copy_' || n.i, {names} FROM {name}, n"
+    session.execute(sa.text(copy), {"many": FINISHED})
+
+
+@contextmanager
+def overheard(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that go to the database."""
+    said: list[tuple[str, Any]] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if not statement.startswith(("BEGIN", "SAVEPOINT")):
+            said.append((statement, parameters))
+
+    sa.event.listen(engine, "before_cursor_execute", hear)
+    yield said
+    sa.event.remove(engine, "before_cursor_execute", hear)
+
+
+def plan(store: Store, statement: str, parameters: Any) -> str:
+    explain = "EXPLAIN QUERY PLAN " if store.database.is_sqlite else "EXPLAIN "
+    with store.database.engine.connect() as connection:
+        return "\n".join(map(str, connection.exec_driver_sql(explain + statement, parameters)))
+
+
+@pytest.fixture
+def filled(fresh_store: Store) -> Store:
+    fill(fresh_store)
+    return fresh_store
+
+
+def test_every_claim_uses_its_index_whatever_lies_behind_it(filled: Store) -> None:
+    wrong = {}
+
+    for name, (index, call) in CALLS.items():
+        with overheard(filled.database.engine) as said, filled.database.write() as session:
+            call(session)
+            session.rollback()
+        found = plan(filled, *said[0])
+        scans = [line for line in found.splitlines() if _is_whole_scan(line)]
+        if not re.search(index, found) or scans:
+            wrong[name] = found
+
+    assert wrong == {}
+
+
+def _is_whole_scan(line: str) -> bool:
+    """A walk over a whole table: SQLite says `SCAN job`, without an index, PostgreSQL `Seq Scan on job`."""
+    tables = ("job", "delivery", "result")
+    walks = [f"SCAN {table}" for table in tables] + [f"Seq Scan on {table}" for table in tables]
+    return any(walk in line for walk in walks) and "INDEX" not in line

@@ -1,0 +1,129 @@
+"""A slow receiver, or a slow zone, delays nobody but itself."""
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.integration.webhooks.listener import (
+    OK,
+    QUICK,
+    Listener,
+    Names,
+    answering,
+    egress,
+    hanging,
+    listening,
+    post,
+)
+from worker.webhooks.egress import Limits
+from worker.webhooks.lookup import SystemResolver
+from worker.webhooks.reply import ReplyKind
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_twenty_posts_to_a_hanging_host_do_not_delay_a_post_to_another() -> None:
+    limits = Limits(connect_s=1, total_s=1, slot_wait_s=0.1)
+    async with (
+        listening(hanging) as slow,
+        listening(answering(OK)) as fast,
+        egress(limits=limits, resolver=Names(["127.0.0.1"])) as out,
+    ):
+        stuck = [asyncio.create_task(post(out, f"http://slow.example:{slow.port}/")) for _ in range(20)]
+        await slow.until(lambda: len(slow.requests) == 8)
+        reply = await post(out, f"http://fast.example:{fast.port}/")
+        finished = [task.result().kind for task in stuck if task.done()]
+        kinds = [stuck_reply.kind for stuck_reply in await asyncio.gather(*stuck)]
+
+    assert reply.kind is ReplyKind.OK
+    assert ReplyKind.TIMEOUT not in finished
+    assert sorted(kinds) == [ReplyKind.BUSY] * 12 + [ReplyKind.TIMEOUT] * 8
+    assert len(slow.requests) == 8
+
+
+async def test_hundreds_of_posts_to_hanging_hosts_do_not_delay_a_post_to_another() -> None:
+    async with (
+        listening(hanging) as slow,
+        listening(answering(OK)) as fast,
+        egress(resolver=Names(["127.0.0.1"])) as out,
+    ):
+        stuck = [asyncio.create_task(post(out, f"http://slow{i % 30}.example:{slow.port}/")) for i in range(240)]
+        await slow.until(lambda: len(slow.requests) == 240)
+        reply = await post(out, f"http://fast.example:{fast.port}/")
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+
+    assert reply.kind is ReplyKind.OK
+
+
+async def test_a_busy_host_is_told_without_waiting_for_the_attempts_before() -> None:
+    limits = Limits(connect_s=1, total_s=5, slot_wait_s=0.05, per_host=1)
+    async with listening(hanging) as slow, egress(limits=limits) as out:
+        stuck = asyncio.create_task(post(out, slow.url))
+        await slow.until(lambda: len(slow.requests) == 1)
+        reply = await post(out, slow.url)
+        stuck.cancel()
+        await asyncio.gather(stuck, return_exceptions=True)
+
+    assert (reply.kind, reply.status) == (ReplyKind.BUSY, None)
+    assert reply.latency_ms < 2500
+    assert len(slow.requests) == 1
+
+
+async def test_posts_beyond_the_cap_are_sent_as_slots_become_free() -> None:
+    at_once = most = 0
+
+    async def counting(listener: Listener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal at_once, most
+        while True:
+            await listener.take(reader)
+            at_once += 1
+            most = max(most, at_once)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            at_once -= 1
+            writer.write(OK)
+
+    async with listening(counting) as receiver, egress(limits=Limits(per_host=3)) as out:
+        replies = await asyncio.gather(*(post(out, receiver.url) for _ in range(30)))
+        lanes = out._slots._lanes
+
+    assert {reply.kind for reply in replies} == {ReplyKind.OK}
+    assert (most, len(receiver.requests)) == (3, 30)
+    assert lanes == {}
+
+
+async def test_a_cancelled_post_gives_its_slot_back() -> None:
+    async with listening(hanging) as slow, egress(limits=Limits(per_host=1)) as out:
+        stuck = asyncio.create_task(post(out, slow.url))
+        await slow.until(lambda: len(slow.requests) == 1)
+        stuck.cancel()
+        await asyncio.gather(stuck, return_exceptions=True)
+
+        assert out._slots._lanes == {}
+
+
+async def test_a_zone_that_does_not_answer_holds_one_thread_and_delays_no_other_name() -> None:
+    answer = threading.Event()
+    lookups: list[str] = []
+
+    def find(host: str) -> list[str]:
+        lookups.append(host)
+        if host == "stuck.example":
+            answer.wait(5)
+        return ["127.0.0.1"]
+
+    resolver = SystemResolver(find)
+    async with listening(answering(OK)) as fast, egress(limits=QUICK, resolver=resolver) as out:
+        stuck = [asyncio.create_task(post(out, f"http://stuck.example:{fast.port}/")) for _ in range(40)]
+        await asyncio.sleep(0)
+        reply = await post(out, f"http://fast.example:{fast.port}/")
+        kinds = {stuck_reply.kind for stuck_reply in await asyncio.gather(*stuck)}
+        answer.set()
+        resolver.close()
+
+    assert reply.kind is ReplyKind.OK
+    assert kinds == {ReplyKind.DNS, ReplyKind.BUSY}
+    assert lookups.count("stuck.example") == 1

@@ -1,0 +1,90 @@
+import pytest
+
+from api import report
+
+
+def rendered(text: str, **more: object) -> str:
+    return report.html(report.of({"output_text": text, **more}), "t").partition("<body>")[2]
+
+
+def test_marks_stand_behind_what_they_prove_and_count_by_first_use() -> None:
+    citations = [
+        {"url": "https://b.example", "title": "B", "start_index": 4, "end_index": 7},
+        {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 3},
+    ]
+
+    found = report.markdown(report.of({"output_text": "One two.", "citations": citations}))
+
+    assert found.startswith("One[^2] two[^1].")
+
+
+@pytest.mark.parametrize("end", [None, 0, -1, 99, "3"])
+def test_a_source_without_a_place_is_listed_only(end: object) -> None:
+    citations = [{"url": "https://a.example", "title": "A", "start_index": 0, "end_index": end}]
+
+    found = report.markdown(report.of({"output_text": "One two.", "citations": citations}))
+
+    assert found == "One two.\n\n[^1]: [A](https://a.example)\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "", None, "//a.example", "https://[bad", "http:"]
+)
+def test_a_source_that_is_no_web_address_is_left_out(url: object) -> None:
+    citations = [{"url": url, "title": "A", "start_index": 0, "end_index": 3}]
+
+    assert report.markdown(report.of({"output_text": "One two.", "citations": citations})) == "One two.\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "[x](javascript:alert(1))",
+        "[x](data:text/html;base64,PHNjcmlwdD4=)",
+        "[x](java\nscript:alert(1))",
+        "<a href='javascript:alert(1)'>x</a>",
+        "![x](https://evil.example/p.png)",
+        "![x](//evil.example/p.png)",
+        "![x](/v1/jobs/a/artifacts/0?next=//evil.example)",
+        "<iframe src='https://evil.example'></iframe>",
+        "<style>@import 'https://evil.example'</style>",
+        "```html\n<script>alert(1)</script>\n```",
+        '[x](https://a.example "" onclick=alert(1)")',
+    ],
+)
+def test_nothing_hostile_survives(text: str) -> None:
+    found = rendered(text).lower()
+
+    assert not any(f"<{tag}" in found for tag in ("script", "style", "iframe"))
+    assert 'href="javascript' not in found
+    assert 'href="data' not in found
+    assert "src=" not in found.replace("&lt;img src=x", "").replace("&lt;iframe src=", "")
+    assert " onerror=" not in found.replace("x onerror=alert(1)&gt;", "")
+
+
+def test_a_hostile_title_stays_text() -> None:
+    citations = [{"url": "https://a.example", "title": "](javascript:x) <b>\n\n# A", "start_index": 0, "end_index": 3}]
+    found = report.of({"output_text": "One.", "citations": citations})
+
+    assert "[\\]\\(javascript:x\\) \\<b\\> \\# A](https://a.example)" in report.markdown(found)
+    assert "&lt;b&gt;" in report.html(found, "t")
+
+
+def test_the_signs_used_inside_cannot_come_from_outside() -> None:
+    assert "<sup>" not in rendered("\ue0001\ue001 text")
+
+
+def test_a_parsed_output_without_text_is_shown_as_json() -> None:
+    assert (
+        report.markdown(report.of({"output_text": None, "output_json": {"a": 1}})) == '```json\n{\n  "a": 1\n}\n```\n'
+    )
+
+
+def test_tables_and_code_are_rendered() -> None:
+    found = rendered("| a | b |\n|---|---|\n| 1 | 2 |\n\n`code` ~~old~~")
+
+    assert "<td>1</td>" in found
+    assert "<code>code</code>" in found
+    assert "<s>old</s>" in found

@@ -1,0 +1,134 @@
+"""The address guard on addresses: every range of special use, its first and last neighbours, and mixed answers."""
+
+import pytest
+
+from worker.errors import AddressRefused
+from worker.webhooks.address import Policy, check_url, vet
+
+STRICT = Policy()
+
+PUBLIC = [
+    "93.184.215.14",
+    "1.1.1.1",
+    "172.15.255.255",
+    "172.32.0.0",
+    "100.63.255.255",
+    "100.128.0.0",
+    "223.255.255.255",
+]
+PUBLIC_V6 = ["2606:4700:4700::1111", "2a00:1450:4001:80b::200e", "2001:4860:4860::8888", "2003::1", "2400:cb00::1"]
+
+# Each address with the use it is refused for.
+REFUSED = {
+    "0.0.0.0": "this network",
+    "0.1.2.3": "this network",
+    "10.0.0.1": "private",
+    "10.255.255.255": "private",
+    "100.64.0.0": "carrier-grade NAT",
+    "100.100.100.200": "carrier-grade NAT",
+    "100.127.255.255": "carrier-grade NAT",
+    "127.0.0.1": "loopback",
+    "127.255.255.255": "loopback",
+    "168.63.129.16": "a cloud platform's own",
+    "169.254.0.0": "link-local",
+    "169.254.169.254": "link-local",
+    "172.16.0.0": "private",
+    "172.31.255.255": "private",
+    "192.0.0.1": "reserved for protocols",
+    "192.0.0.170": "reserved for protocols",
+    "192.0.0.192": "reserved for protocols",
+    "192.0.2.1": "documentation",
+    "192.88.99.1": "a 6to4 relay",
+    "192.168.0.1": "private",
+    "192.168.255.255": "private",
+    "198.18.0.1": "benchmarking",
+    "198.19.255.255": "benchmarking",
+    "198.51.100.1": "documentation",
+    "203.0.113.1": "documentation",
+    "224.0.0.1": "multicast",
+    "239.255.255.255": "multicast",
+    "240.0.0.1": "reserved",
+    "255.255.255.255": "reserved",
+}
+REFUSED_V6 = {
+    "::": "unspecified",
+    "::1": "loopback",
+    "::127.0.0.1": "not global unicast",
+    "::8.8.8.8": "not global unicast",
+    "::ffff:127.0.0.1": "IPv4-mapped",
+    "::ffff:10.0.0.1": "IPv4-mapped",
+    "::ffff:8.8.8.8": "IPv4-mapped",
+    "::ffff:0:8.8.8.8": "not global unicast",
+    "64:ff9b::169.254.169.254": "NAT64",
+    "64:ff9b::8.8.8.8": "NAT64",
+    "64:ff9b:1::1": "NAT64",
+    "100::1": "not global unicast",
+    "100:0:0:1::1": "not global unicast",
+    "2001::1": "Teredo",
+    "2001:0:53aa:64c:0:0:0:1": "Teredo",
+    "2001:2::1": "reserved for protocols",
+    "2001:10::1": "reserved for protocols",
+    "2001:20::1": "reserved for protocols",
+    "2001:db8::1": "documentation",
+    "2002:7f00:1::": "6to4",
+    "2002:808:808::1": "6to4",
+    "3fff::1": "documentation",
+    "3fff:fff::1": "documentation",
+    "4000::1": "not global unicast",
+    "5f00::1": "not global unicast",
+    "fc00::1": "unique local",
+    "fd00:ec2::254": "unique local",
+    "fe80::1": "link-local",
+    "febf::1": "link-local",
+    "fec0::1": "site-local",
+    "ff02::1": "multicast",
+}
+
+
+@pytest.mark.parametrize("address", PUBLIC + PUBLIC_V6)
+def test_a_public_address_passes(address: str) -> None:
+    assert vet([address], STRICT) == (address,)
+
+
+@pytest.mark.parametrize(("address", "use"), [*REFUSED.items(), *REFUSED_V6.items()])
+def test_an_address_of_special_use_is_refused_with_its_use(address: str, use: str) -> None:
+    with pytest.raises(AddressRefused, match=rf"\({use}\)"):
+        vet([address], STRICT)
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_a_url_with_such_an_ipv4_address_is_refused_at_once(address: str) -> None:
+    with pytest.raises(AddressRefused, match="may not be sent"):
+        check_url(f"https://{address}/hook", STRICT)
+
+
+@pytest.mark.parametrize("address", REFUSED_V6)
+def test_a_url_with_such_an_ipv6_address_is_refused_at_once(address: str) -> None:
+    with pytest.raises(AddressRefused, match="may not be sent"):
+        check_url(f"https://[{address}]/hook", STRICT)
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_one_private_address_among_public_ones_refuses_the_name(position: int) -> None:
+    addresses = ["93.184.215.14", "2606:4700:4700::1111"]
+    addresses.insert(position, "10.0.0.1")
+
+    with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
+        vet(addresses, STRICT)
+
+
+@pytest.mark.parametrize("address", ["", "fe80::1%eth0", "2606:4700:4700::1111%1", "1.1.1", "01.1.1.1", "one.one"])
+def test_an_address_that_cannot_be_read_is_refused(address: str) -> None:
+    with pytest.raises(AddressRefused, match="cannot be read"):
+        vet([address], STRICT)
+
+
+def test_no_address_at_all_is_refused() -> None:
+    with pytest.raises(AddressRefused):
+        vet([], STRICT)
+
+
+def test_vetted_addresses_come_back_once_and_in_order() -> None:
+    vetted = vet(["2606:4700:4700:0:0:0:0:1111", "1.1.1.1", "1.1.1.1"], STRICT)
+
+    assert vetted == ("2606:4700:4700::1111", "1.1.1.1")

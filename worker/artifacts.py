@@ -1,0 +1,56 @@
+"""The artifact store: bytes by key, in a local folder or an object store (`s3://`, `gs://`, `az://`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from worker.errors import ArtifactStoreError, NotFound
+
+LIST_LIMIT = 1000
+
+
+class Artifacts:
+    """Writes are repeatable: the same key gets the same bytes."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme == "file":
+            folder = Path(unquote(parts.path))
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._store: ObjectStore = LocalStore(folder)
+        else:
+            self._store = from_url(url)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store the bytes; raises ArtifactStoreError."""
+        try:
+            obstore.put(self._store, key, data)
+        except (BaseError, OSError) as error:
+            raise ArtifactStoreError(f"the artifact store refused a write ({type(error).__name__})") from error
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """The bytes from `start` up to `end` (exclusive); raises NotFound, ArtifactStoreError."""
+        try:
+            if end is None:
+                return bytes(obstore.get(self._store, key).bytes())[start:]
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+        except (NotFoundError, FileNotFoundError) as error:
+            raise NotFound("no such artifact") from error
+        except (BaseError, OSError) as error:
+            raise ArtifactStoreError(f"the artifact store refused a read ({type(error).__name__})") from error
+
+    def remove(self, prefix: str) -> None:
+        """Remove everything below a prefix; raises ArtifactStoreError."""
+        try:
+            for batch in self._below(prefix):
+                obstore.delete(self._store, batch)
+        except (BaseError, OSError) as error:
+            raise ArtifactStoreError(f"the artifact store refused a removal ({type(error).__name__})") from error
+
+    def _below(self, prefix: str) -> Iterator[list[str]]:
+        for batch in obstore.list(self._store, prefix=prefix, chunk_size=LIST_LIMIT):
+            yield [entry["path"] for entry in batch]

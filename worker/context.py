@@ -1,0 +1,172 @@
+"""What every step needs, built once for each process: settings, clock, database, upstream, receivers, sender."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from threading import Event
+
+import orjson
+
+from worker import keys
+from worker.app import Sender
+from worker.artifacts import Artifacts
+from worker.database import Database, pending, take_turns
+from worker.errors import SettingsError
+from worker.gemini.access import Access
+from worker.gemini.catalog import Catalog, Kind, load_catalog
+from worker.gemini.client import Gemini, Timeouts
+from worker.gemini.loop import LoopThread
+from worker.gemini.poller import Bounds, Poller
+from worker.retry import Backoff
+from worker.settings import SLOT_WAIT_S, Settings
+from worker.store import projects
+from worker.vault import CHECK, Vault
+from worker.webhooks import signing
+from worker.webhooks.address import Policy
+from worker.webhooks.egress import Egress, Limits
+
+GEMINI_URL = "https://generativelanguage.googleapis.com"
+NAME = "nightdesk"
+
+
+def utc_now() -> datetime:
+    """The time; everything else takes it as `now`."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One process's means. Build it after any fork; close it at the end."""
+
+    settings: Settings
+    clock: Callable[[], datetime]
+    chance: Callable[[], float]
+    pause: Callable[[float], None]
+    database: Database
+    vault: Vault
+    artifacts: Artifacts
+    catalog: Catalog
+    loop: LoopThread
+    gemini: Gemini
+    poller: Poller
+    egress: Egress
+    sender: Sender
+    leaving: Event = field(default_factory=Event)
+    """Set when the process is told to stop: what is under way is finished, nothing more is taken."""
+
+    @cached_property
+    def policy(self) -> Policy:
+        """Which webhook addresses are allowed."""
+        return policy(self.settings)
+
+    def schedule(self, kind: str, target: str) -> Backoff:
+        """When a running interaction is asked again."""
+        speed = self.catalog.entry(_kind(kind), target).poll
+        settings = self.settings
+        if speed == "agent":
+            return Backoff(settings.poll_agent_start_s, settings.poll_agent_factor, settings.poll_agent_cap_s)
+        return Backoff(settings.poll_model_start_s, settings.poll_model_factor, settings.poll_model_cap_s)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.poller.close()
+        self.gemini.close()
+        self.loop.run(self.egress.close(), 5)
+        self.loop.stop()
+        self.sender.close()
+        self.database.close()
+
+
+def policy(settings: Settings) -> Policy:
+    """The address guard as the settings have it."""
+    return Policy(
+        allow_networks=settings.webhook_allow_networks,
+        allow_http=settings.webhook_allow_http,
+        allow_ports=settings.webhook_allow_ports,
+    )
+
+
+def catalog(settings: Settings) -> Catalog:
+    """The shipped catalog, with the operator's own file over it."""
+    if settings.catalog_file is None:
+        return load_catalog()
+    try:
+        return load_catalog(orjson.loads(settings.catalog_file.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"NIGHTDESK_CATALOG_FILE: cannot be read ({type(error).__name__})") from None
+
+
+def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Context:
+    """Everything, ready for use; raises SettingsError where settings are missing or do not fit the database."""
+    vault = Vault(settings.encryption_key)
+    database = Database(settings.database)
+    found(settings, database, vault, clock())
+    loop = LoopThread()
+    loop.start()
+    access = _access(settings)
+    timeouts = Timeouts(create_s=settings.talk_start_s, cancel_s=settings.talk_cancel_s)
+    return Context(
+        settings=settings,
+        clock=clock,
+        chance=random.random,
+        pause=time.sleep,
+        database=database,
+        vault=vault,
+        artifacts=Artifacts(settings.artifacts),
+        catalog=catalog(settings),
+        loop=loop,
+        gemini=Gemini(access, loop, timeouts=timeouts, create_503=settings.create_503),
+        poller=Poller(access, loop, bounds=_bounds(settings)),
+        egress=loop.run(_egress(settings), 5),
+        sender=Sender(settings),
+    )
+
+
+def _access(settings: Settings) -> Access:
+    if settings.gemini_api_key is None:
+        raise SettingsError("NIGHTDESK_GEMINI_API_KEY: must be set (`nightdesk up` without one runs the simulator)")
+    return Access(
+        api_key=settings.gemini_api_key.get_secret_value(),
+        base_url=settings.gemini_base_url or GEMINI_URL,
+        api_version=settings.gemini_api_version,
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    # Between the timeout of one GET and the end of the claim: what is not answered by then is not recorded.
+    fetch_s = (settings.talk_poll_s + settings.claim_poll_s) / 2
+    return Bounds(connections=settings.gemini_connections, get_s=settings.talk_poll_s, fetch_s=fetch_s)
+
+
+async def _egress(settings: Settings) -> Egress:
+    limits = Limits(total_s=settings.talk_deliver_s, slot_wait_s=SLOT_WAIT_S)
+    return Egress(policy(settings), version(NAME), limits=limits)
+
+
+def found(settings: Settings, database: Database, vault: Vault, now: datetime) -> None:
+    """Check that schema and encryption key fit; make the default project and the bootstrap key if they are missing."""
+    if pending(database):
+        raise SettingsError("the database is older than this release: run `nightdesk migrate` first")
+    with database.write() as session:
+        # Everything starts at once, and each part would make what is missing.
+        take_turns(session.connection())
+        sealed = projects.sealing(session, CHECK)
+        if sealed is None:
+            projects.add_sealing(session, CHECK, vault.seal(CHECK))
+        else:
+            vault.open(sealed)
+        project = projects.by_name(session, projects.DEFAULT) or projects.create_project(
+            session, projects.DEFAULT, sealed_secret=vault.seal(signing.new_secret()), now=now
+        )
+        if settings.bootstrap_api_key is not None:
+            issued = keys.describe(settings.bootstrap_api_key.get_secret_value())
+            if not projects.has_key(session, issued.digest):
+                projects.add_key(session, project.id, "bootstrap", issued, scopes=list(keys.SCOPES), now=now)
+
+
+def _kind(kind: str) -> Kind:
+    return "agent" if kind == "agent" else "model"

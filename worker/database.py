@@ -1,0 +1,145 @@
+"""Engines, transactions and migrations for SQLite and PostgreSQL. Knows no query.
+
+SQLite writes begin IMMEDIATE on one connection a process: SQLAlchemy's deferred default silently lost updates under
+concurrency, and SQLite's own lock queue is unfair. Reads have an engine of their own that cannot write.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlmodel import Session
+
+from worker.errors import SettingsError, Unavailable
+
+BUSY_S = 10
+LOST = (OperationalError, InterfaceError, PoolTimeout)
+PRAGMAS = ("journal_mode=wal", "synchronous=full", f"busy_timeout={BUSY_S * 1000}", "foreign_keys=on")
+POSTGRES_OPTIONS = (
+    "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
+)
+
+
+class Database:
+    """Write and read transactions on one database; `Unavailable` when it cannot be reached or will not answer."""
+
+    def __init__(self, url: str, *, connections: int = 16) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        self.engine = _sqlite(url, write=True) if self.is_sqlite else _postgres(url, connections)
+        self.reader = _sqlite(url, write=False, connections=connections) if self.is_sqlite else self.engine
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: committed at the end of the block, rolled back by any error."""
+        with _reachable(), Session(self.engine, expire_on_commit=False, autoflush=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One snapshot to read from; never commits."""
+        with _reachable(), Session(self.reader, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+        self.reader.dispose()
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except LOST as error:
+        raise Unavailable(f"the database does not answer ({type(error).__name__})") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(f"the database closed the connection ({type(error).__name__})") from error
+        raise _hushed(error) from None
+
+
+def _hushed(error: DBAPIError) -> DBAPIError:
+    """The same error without the row that PostgreSQL quotes in it: its text goes into logs and Flower."""
+    about = getattr(error.orig, "diag", None)
+    known = [getattr(about, name, None) for name in ("sqlstate", "table_name", "column_name", "constraint_name")]
+    if about is not None:
+        error.args = (" ".join([type(error.orig).__name__, *filter(None, known)]),)
+    return error
+
+
+def _sqlite(url: str, *, write: bool, connections: int = 1) -> sa.Engine:
+    path = sa.make_url(url).database
+    if not path or path == ":memory:":
+        raise SettingsError("NIGHTDESK_DATABASE_URL: SQLite needs a file, since several processes share it")
+    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.pool.QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=30,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False, "timeout": BUSY_S},
+    )
+    pragmas = PRAGMAS if write else (*PRAGMAS[2:], "query_only=on")
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _postgres(url: str, connections: int) -> sa.Engine:
+    # hide_parameters: an error's text would carry prompts and secrets into logs and Flower.
+    return sa.create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=4,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        hide_parameters=True,
+        connect_args={"connect_timeout": 5, "options": POSTGRES_OPTIONS},
+    )
+
+
+def _alembic(connection: sa.Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def take_turns(connection: sa.Connection) -> None:
+    """Let one transaction at a time pass here, over all processes; SQLite's write transactions do so by themselves."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7210131)")
+
+
+def upgrade(database: Database) -> None:
+    """Bring the schema to this release's; safe to run from several processes at once."""
+    with _reachable(), database.engine.begin() as connection:
+        take_turns(connection)
+        command.upgrade(_alembic(connection), "head")
+
+
+def pending(database: Database) -> bool:
+    """Whether the schema is older than this release."""
+    with _reachable(), database.reader.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    return current != ScriptDirectory.from_config(_alembic()).get_current_head()

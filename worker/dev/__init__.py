@@ -1,0 +1,4 @@
+"""Development aids: the Gemini simulator, the embedded Redis and the stack that runs everything on one machine.
+
+Nothing in production imports this package.
+"""

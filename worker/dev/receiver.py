@@ -1,0 +1,229 @@
+"""A small local receiver, for newcomers and demonstrations: verifies webhooks and shows the last hundred on a page.
+
+Keeps everything in memory and prints one line for each event, never its payload. Not for production.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp import web
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from worker.dev.receiver_page import PAGE, content_security_policy
+
+API_URL = "http://127.0.0.1:8000"
+KEPT = 100
+MAX_BODY = 2 * 1024 * 1024
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+
+
+class Secrets(Protocol):
+    """Gives the live signing secrets; none while they cannot be had."""
+
+    async def __call__(self, *, afresh: bool) -> Sequence[str]:
+        """Return the secrets; `afresh` asks for them anew, after a rotation."""
+        ...
+
+
+class FixedSecret:
+    """A secret that is known from the start."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    async def __call__(self, *, afresh: bool) -> Sequence[str]:  # noqa: ARG002 (nothing to renew)
+        """Return the one secret."""
+        return [self._secret]
+
+
+class FetchedSecret:
+    """The project's secret, fetched from the API when the first event arrives: the API may start after us."""
+
+    def __init__(self, api_url: str, api_key: str, *, tries: int = 3, pause_s: float = 0.5) -> None:
+        self._url = api_url.rstrip("/") + "/v1/webhook-secret"
+        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._tries = tries
+        self._pause_s = pause_s
+        self._known: list[str] = []
+
+    async def __call__(self, *, afresh: bool) -> Sequence[str]:
+        """Return the secret, fetching it where it is not known; the old one stays while the API does not answer."""
+        for attempt in range(self._tries if afresh or not self._known else 0):
+            if attempt:
+                await asyncio.sleep(self._pause_s)
+            if secret := await self._fetch():
+                self._known = [secret]
+                break
+        return self._known
+
+    async def _fetch(self) -> str | None:
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
+                session.get(self._url, headers=self._headers, allow_redirects=False) as answer,
+            ):
+                secret = (await answer.json())["secret"] if answer.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError):
+            return None
+        return secret if isinstance(secret, str) else None
+
+
+class Verdict(StrEnum):
+    """What verification said; the text is shown."""
+
+    VERIFIED = "verified"
+    MISMATCH = "signature does not match"
+    UNKNOWN = "signing secret not available yet"
+
+
+_ANSWERS = {Verdict.VERIFIED: 204, Verdict.MISMATCH: 401, Verdict.UNKNOWN: 503}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request to `/hook`; `shown` is its JSON for the page, made once."""
+
+    number: int
+    type: str
+    job_id: str
+    verdict: Verdict
+    shown: str
+
+
+class Receiver:
+    """The handlers and what they remember."""
+
+    def __init__(self, secrets: Secrets, say: Callable[[str], None]) -> None:
+        self._secrets = secrets
+        self._say = say
+        self._last = 0
+        self._kept: deque[Received] = deque(maxlen=KEPT)
+
+    async def hook(self, request: web.Request) -> web.Response:
+        """Take one event: 204 if it is verified, 401 if not, 503 while there is no secret to verify with."""
+        body = await request.read()
+        verdict = await self._verify(body, request.headers)
+        self._last += 1
+        received = _received(self._last, body, request.headers.get("webhook-id"), verdict)
+        self._kept.append(received)
+        self._say(f"{received.type} {received.job_id} {received.verdict}")
+        return web.Response(status=_ANSWERS[verdict])
+
+    async def events(self, request: web.Request) -> web.Response:
+        """List what is kept, oldest first; `?after=N` leaves out what the page has already."""
+        text = request.query.get("after", "")
+        after = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+        events = ",".join(received.shown for received in self._kept if received.number > after)
+        answer = f'{{"last":{self._last},"keeps":{KEPT},"events":[{events}]}}'
+        return web.json_response(text=answer, headers=_HEADERS)
+
+    async def page(self, _request: web.Request) -> web.Response:
+        """Serve the page."""
+        headers = {**_HEADERS, "Content-Security-Policy": content_security_policy()}
+        return web.Response(text=PAGE, content_type="text/html", charset="utf-8", headers=headers)
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """Say that we are here."""
+        return web.json_response({"status": "ok"}, headers=_HEADERS)
+
+    async def _verify(self, body: bytes, headers: Mapping[str, str]) -> Verdict:
+        known = await self._secrets(afresh=False)
+        if not known:
+            return Verdict.UNKNOWN
+        if _matches(body, headers, known) or _matches(body, headers, await self._secrets(afresh=True)):
+            return Verdict.VERIFIED
+        return Verdict.MISMATCH
+
+
+def build_receiver(secrets: Secrets, *, say: Callable[[str], None] = print) -> web.Application:
+    """Build the receiver; `say` takes one line for each event."""
+    receiver = Receiver(secrets, say)
+    app = web.Application(client_max_size=MAX_BODY)
+    app.add_routes(
+        [
+            web.post("/hook", receiver.hook),
+            web.get("/", receiver.page),
+            web.get("/events.json", receiver.events),
+            web.get("/healthz", receiver.healthz),
+        ]
+    )
+    return app
+
+
+def run(host: str, port: int, *, secrets: Secrets) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    print(f"receiver: http://{host}:{port}/", flush=True)
+    app = build_receiver(secrets, say=lambda line: print(line, flush=True))
+    web.run_app(app, host=host, port=port, print=None, access_log=None)
+
+
+def _matches(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bool:
+    for secret in secrets:
+        try:
+            Webhook(secret).verify(body, dict(headers), json_parse=False)
+        except (WebhookVerificationError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _received(number: int, body: bytes, event_id: str | None, verdict: Verdict) -> Received:
+    event = _parsed(body)
+    fields = event if isinstance(event, dict) else {}
+    data = fields.get("data")
+    job = data if isinstance(data, dict) else {}
+    shown = {
+        "number": number,
+        "received_at": datetime.now(UTC).isoformat(),
+        "event_id": _word(event_id),
+        "type": _word(fields.get("type")),
+        "job_id": _word(job.get("id")),
+        "status": _word(job.get("status", "")),
+        "verified": verdict is Verdict.VERIFIED,
+        "note": verdict.value,
+    }
+    try:
+        text = json.dumps({**shown, "body": event}, allow_nan=False)
+    except (ValueError, RecursionError):
+        text = json.dumps({**shown, "body": _text(body)})
+    return Received(number, str(shown["type"]), str(shown["job_id"]), verdict, text)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return _text(body)
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", errors="replace")
+
+
+def _word(value: object) -> str:
+    """Make one printable word of what came from outside: a terminal obeys control characters."""
+    text = value if isinstance(value, str) else "-"
+    return "".join(letter if letter.isprintable() and letter != " " else "?" for letter in text[:80])
+
+
+def main() -> None:
+    """Serve with the secret of the API at NIGHTDESK_URL, whose key is NIGHTDESK_API_KEY."""
+    options = argparse.ArgumentParser(prog="receiver", description="Shows and verifies webhooks.")
+    options.add_argument("--host", default="127.0.0.1")
+    options.add_argument("--port", type=int, default=8090)
+    chosen = options.parse_args()
+    secrets = FetchedSecret(os.environ.get("NIGHTDESK_URL", API_URL), os.environ.get("NIGHTDESK_API_KEY", ""))
+    run(chosen.host, chosen.port, secrets=secrets)
+
+
+if __name__ == "__main__":
+    main()

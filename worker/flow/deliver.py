@@ -1,0 +1,199 @@
+"""Deliver: claim the webhooks that are due, keep many under way at once, record each as it answers."""
+
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from worker import ids
+from worker.app import DELIVER
+from worker.context import Context
+from worker.errors import Conflict, NotFound, Unavailable
+from worker.flow import wake
+from worker.models import Delivery, DeliveryAttempt
+from worker.retry import rung
+from worker.store import deliveries, projects
+from worker.store.deliveries import DELIVERED, EXHAUSTED, Due
+from worker.telemetry import count, crashed, log, observe, step
+from worker.webhooks import signing
+from worker.webhooks.reply import Reply, ReplyKind
+
+BATCH = 64
+PER_HOST = 8
+"""Deliveries to one host that may be under way here: a slow receiver delays nobody but itself."""
+
+HELD_S = 2.0
+"""How long a claimed delivery waits for its host's turn: its claim must outlive the attempt."""
+
+RUN_S = 20.0
+LOOK_AGAIN_S = 0.5
+BUSY_S = 2.0
+GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """One claimed delivery: its signed headers, the claim to record it under, when it was claimed and signed."""
+
+    due: Due
+    headers: dict[str, str]
+    claim: str
+    at: datetime
+    since: float
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one run has under way, what waits for its host's turn, and what came of the rest."""
+
+    under_way: dict[Future[Reply], _Sent] = field(default_factory=dict)
+    held: list[_Sent] = field(default_factory=list)
+    looked_at: float = 0.0
+    is_more_due: bool = True
+    tally: dict[str, int] = field(default_factory=lambda: {"delivered": 0, "failed": 0})
+
+    def is_to_look(self) -> bool:
+        """A claim for every delivery that is done would cost more than the deliveries."""
+        has_room = len(self.under_way) <= BATCH // 2 and not self.held
+        return (self.is_more_due and has_room) or monotonic() >= self.looked_at + LOOK_AGAIN_S
+
+    def crowded(self) -> set[str]:
+        """Hosts that have their share under way."""
+        hosts = Counter(sent.due.host for sent in self.under_way.values())
+        return {host for host, number in hosts.items() if number >= PER_HOST}
+
+
+def run(context: Context) -> dict[str, int]:
+    """Deliver while something is due, for about RUN_S; gives back how many were delivered and how many not."""
+    sending = _Round()
+    give_up = monotonic() + RUN_S
+    while monotonic() < give_up + context.settings.claim_deliver_s:
+        if monotonic() < give_up and not context.leaving.is_set() and sending.is_to_look():
+            _look(context, sending)
+        _send(context, sending)
+        if not sending.under_way:
+            break
+        done, _ = wait(sending.under_way, timeout=LOOK_AGAIN_S, return_when=FIRST_COMPLETED)
+        for future in done:
+            _take(context, sending, future)
+    return sending.tally
+
+
+def _look(context: Context, sending: _Round) -> None:
+    """Claim what is due, but nothing more for a host that has enough."""
+    free = BATCH - len(sending.under_way)
+    enough = sending.crowded() | {sent.due.host for sent in sending.held}
+    claimed = _claim(context, free, enough) if free > 0 else []
+    sending.held += claimed
+    sending.is_more_due = len(claimed) == free or bool(enough)
+    sending.looked_at = monotonic()
+
+
+def _send(context: Context, sending: _Round) -> None:
+    """Send what is claimed as far as each host's share goes, and give back what has waited too long for it."""
+    held, sending.held = sending.held, []
+    late = []
+    for sent in held:
+        if sent.due.host not in sending.crowded():
+            post = context.egress.post(sent.due.url, sent.due.body, sent.headers, sent_at=sent.at)
+            sending.under_way[context.loop.submit(post)] = sent
+        elif monotonic() < sent.since + HELD_S:
+            sending.held.append(sent)
+        else:
+            late.append(sent)
+    _put_back(context, late)
+
+
+def _claim(context: Context, limit: int, enough: set[str]) -> list[_Sent]:
+    """Due deliveries with their signed headers, none to a host that has enough."""
+    now, claim, since = context.clock(), ids.token(), monotonic()
+    until = now + timedelta(seconds=context.settings.claim_deliver_s)
+    with context.database.write() as session:
+        due = deliveries.claim(session, claim=claim, now=now, until=until, limit=limit, skip_hosts=enough)
+        secrets = {
+            project.id: [context.vault.open(sealed) for sealed in projects.live_secrets(project, now)]
+            for project in projects.several(session, {one.project_id for one in due})
+        }
+    return [_Sent(one, _headers(one, secrets[one.project_id], now), claim, now, since) for one in due]
+
+
+def _headers(due: Due, secrets: list[str], now: datetime) -> dict[str, str]:
+    return signing.sign(secrets, event_id=due.event_id, sent_at=now, body=due.body)
+
+
+def _put_back(context: Context, late: list[_Sent]) -> None:
+    """Nothing was sent: their host has its share under way."""
+    due_at = context.clock() + timedelta(seconds=BUSY_S)
+    for claim in {sent.claim for sent in late}:
+        names = [sent.due.id for sent in late if sent.claim == claim]
+        with context.database.write() as session:
+            deliveries.put_back(session, names, claim=claim, due_at=due_at)
+
+
+def _take(context: Context, sending: _Round, future: Future[Reply]) -> None:
+    sent = sending.under_way.pop(future)
+    try:
+        reply = future.result()
+        sending.tally["delivered" if reply.kind is ReplyKind.OK else "failed"] += 1
+        _record(context, sent, reply)
+    except Unavailable:
+        # The claim runs out and the event is delivered once more, under the same id.
+        log.warning("webhook.deliver", delivery_id=sent.due.id, outcome="database_unavailable")
+    except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claim runs out
+        crashed("webhook.deliver", error, delivery_id=sent.due.id)
+
+
+def _record(context: Context, sent: _Sent, reply: Reply) -> None:
+    due, now = sent.due, context.clock()
+    fields = {"delivery_id": due.id, "event_id": due.event_id, "job_id": due.job_id, "request_id": due.request_id}
+    with step("webhook.deliver", **fields, host=due.host, number=due.number, http_status=reply.status) as line:
+        line["outcome"] = reply.kind
+        with context.database.write() as session:
+            held = deliveries.record(session, due.id, claim=sent.claim, values=_values(context, due, reply, now))
+            if held and reply.kind is not ReplyKind.BUSY:
+                deliveries.log(session, _attempt(due, sent.at, reply))
+    count("nightdesk_deliveries_total", outcome=reply.kind)
+    if held and reply.kind is ReplyKind.OK:
+        observe("nightdesk_delivery_seconds", reply.latency_ms / 1000)
+
+
+def _values(context: Context, due: Due, reply: Reply, now: datetime) -> dict[str, Any]:
+    """What the delivery becomes: delivered, exhausted, or due again by the ladder, never before a Retry-After."""
+    if reply.kind is ReplyKind.BUSY:
+        return {"due_at": now + timedelta(seconds=BUSY_S)}
+    if reply.kind is ReplyKind.OK:
+        return {"status": DELIVERED, "attempts": due.number, "due_at": None, "delivered_at": now}
+    again = rung(context.settings.webhook_retry_s, due.number + 1, now, context.chance())
+    if again is None or reply.kind is ReplyKind.REFUSED or reply.status == GONE:
+        return {"status": EXHAUSTED, "attempts": due.number, "due_at": None}
+    if reply.retry_after_s is not None:
+        again = max(again, now + timedelta(seconds=reply.retry_after_s))
+    return {"attempts": due.number, "due_at": again}
+
+
+def _attempt(due: Due, at: datetime, reply: Reply) -> DeliveryAttempt:
+    return DeliveryAttempt(
+        delivery_id=due.id,
+        number=due.number,
+        at=at,
+        outcome=reply.kind,
+        http_status=reply.status,
+        latency_ms=reply.latency_ms,
+        snippet=reply.snippet,
+        error=reply.detail or None,
+    )
+
+
+def again(context: Context, project_id: str, delivery_id: str) -> Delivery:
+    """Send a delivery once more, now; raises NotFound, and Conflict where there is nothing left to send."""
+    now = context.clock()
+    with context.database.write() as session:
+        if deliveries.get(session, delivery_id, project_id) is None:
+            raise NotFound("no such delivery")
+        delivery = deliveries.again(session, delivery_id, now)
+    if delivery is None:
+        raise Conflict("the delivery was cancelled or its payload is past its retention")
+    wake.batches(context, DELIVER, 1)
+    return delivery

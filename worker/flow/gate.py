@@ -1,0 +1,160 @@
+"""Gates of the upstream: what a refusal closes, who may try again first, and what opens it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlmodel import Session
+
+from worker.context import Context
+from worker.errors import UpstreamError
+from worker.flow.wake import HINT
+from worker.models import Gate, Job
+from worker.retry import REFUSED
+from worker.states import Status
+from worker.store import gates, jobs, moves
+from worker.store.gates import UNAUTHENTICATED
+from worker.telemetry import count, log
+
+PROBE = timedelta(seconds=30)
+MAX_RETRY_AFTER_S = 3600.0
+POLL_GATE_S = (5.0, 60.0)
+
+PAYMENT, QUOTA, THROTTLED, UNAVAILABLE = "payment_required", "quota_exceeded", "throttled", "unavailable"
+KEY_REASONS = {401: UNAUTHENTICATED, 403: UNAUTHENTICATED, 402: PAYMENT}
+
+
+def admits(context: Context, session: Session, job_id: str, target: str, now: datetime) -> bool:
+    """Whether this job may be started now; otherwise it is looked at again shortly."""
+    found = gates.get(session, (gates.KEY, target))
+    is_shut = any(gates.is_shut(gate, now) for gate in found)
+    if not is_shut and not _is_full(context, session, target) and _may_try(context, session, found, now):
+        return True
+    # Never longer: a gate may be opened at any moment, and only open ones are hinted.
+    moves.change(session, job_id, statuses={Status.QUEUED}, values={"due_at": now + HINT})
+    return False
+
+
+def _is_full(context: Context, session: Session, target: str) -> bool:
+    """Limits are counted from rows under the gate's lock, so that they hold between workers."""
+    settings = context.settings
+    limits = ((gates.KEY, None, settings.max_in_flight), (target, target, settings.max_in_flight_per_target))
+    for gate, counted, limit in limits:
+        if limit is not None:
+            gates.lock(session, gate)
+            if jobs.in_flight(session, counted) >= limit:
+                return True
+    return False
+
+
+def _may_try(context: Context, session: Session, found: Sequence[Gate], now: datetime) -> bool:
+    """Half open: where a gate's time is over, one job goes first."""
+    lease = now + timedelta(seconds=context.settings.claim_start_s)
+    # The key's gate first, as everywhere: whoever locks two in another order could wait for ever.
+    closed = sorted((gate.target for gate in found if gate.reason is not None), key=lambda name: name != gates.KEY)
+    return all(gates.try_once(session, name, now=now, until=lease) for name in closed)
+
+
+def refused(
+    context: Context, session: Session, target: str, error: UpstreamError, *, sent_at: datetime, now: datetime
+) -> None:
+    """Close what the refusal speaks of."""
+    reason = UNAVAILABLE
+    if error.status in KEY_REASONS:
+        target, reason = gates.KEY, KEY_REASONS[error.status]
+    elif error.status == 429:
+        reason = QUOTA if error.code == QUOTA else THROTTLED
+        count("nightdesk_throttled_total", call="create")
+    gate = gates.lock(session, target)
+    # Creates that were under way together are refused together: that is one refusal.
+    is_echo = gate.closed_at is not None and gate.closed_at >= sent_at
+    closings = gate.closings - is_echo
+    until = _until(context, error, reason, closings, now)
+    if is_echo and gate.closed_until is not None and gate.closed_until >= until:
+        return
+    gates.close(session, target, reason=reason, until=until, now=now, closings=closings + 1)
+    count("nightdesk_gate_closings_total", reason=reason)
+    log.warning("gate", outcome="closed", target=target, reason=reason, until=until.isoformat())
+
+
+def _until(context: Context, error: UpstreamError, reason: str, closings: int, now: datetime) -> datetime:
+    if reason in {UNAUTHENTICATED, PAYMENT}:
+        return now + PROBE
+    if reason == QUOTA:
+        return next_quota_day(now)
+    if error.retry_after_s is not None:
+        return now + timedelta(seconds=min(error.retry_after_s, MAX_RETRY_AFTER_S))
+    return REFUSED.next_time(closings, now, context.chance())
+
+
+def next_quota_day(now: datetime) -> datetime:
+    """When daily quotas are reset: the next midnight in California (`upstream.md` 8)."""
+    zone = _pacific()
+    local = now.astimezone(zone)
+    # Wall-clock arithmetic: the day on which clocks change has 23 hours or 25.
+    return (datetime(local.year, local.month, local.day, tzinfo=zone) + timedelta(days=1)).astimezone(UTC)
+
+
+@cache
+def _pacific() -> tzinfo:
+    try:
+        return ZoneInfo("America/Los_Angeles")
+    except ZoneInfoNotFoundError:
+        # A machine without a time zone database: an hour late in summer is better than no service.
+        return timezone(timedelta(hours=-8))
+
+
+def passed(session: Session, job: Job) -> None:
+    """A create was accepted: open what was closed before it was sent."""
+    if job.sent_at is None:
+        return
+    closed = [gate.target for gate in gates.get(session, (gates.KEY, job.target)) if gate.reason is not None]
+    if gates.open_(session, closed, before=job.sent_at):
+        log.info("gate", outcome="opened", target=job.target)
+
+
+def unproven(session: Session, target: str, *, sent_at: datetime, now: datetime) -> None:
+    """A create was rejected for itself: whether a closed gate's cause has gone, the next job shall find out."""
+    closed = [gate.target for gate in gates.get(session, (gates.KEY, target)) if gate.reason is not None]
+    gates.half_open(session, closed, now=now, before=sent_at)
+
+
+def throttle_polls(context: Context, retry_after_s: float | None) -> datetime:
+    """A poll was answered 429: ask nothing for a while; gives back until when."""
+    now = context.clock()
+    low, high = POLL_GATE_S
+    until = now + timedelta(seconds=min(max(retry_after_s or low, low), high))
+    with context.database.write() as session:
+        gates.close(session, gates.POLL, reason=THROTTLED, until=until, now=now, closings=1)
+    count("nightdesk_throttled_total", call="poll")
+    return until
+
+
+def polls(context: Context) -> Gate | None:
+    """The gate of polling, if it was ever closed."""
+    with context.database.read() as session:
+        return next(iter(gates.get(session, (gates.POLL,))), None)
+
+
+def unthrottle_polls(context: Context) -> None:
+    """Polls are answered again."""
+    with context.database.write() as session:
+        gates.open_(session, (gates.POLL,), before=context.clock())
+
+
+def probe(context: Context) -> None:
+    """While the key is refused, ask for free now and then whether it works again."""
+    now = context.clock()
+    with context.database.read() as session:
+        closed = [gate for gate in gates.get(session, (gates.KEY,)) if gate.reason == UNAUTHENTICATED]
+    if not closed or (closed[0].closed_until or now) > now:
+        return
+    with context.database.write() as session:
+        if not gates.try_once(session, gates.KEY, now=now, until=now + PROBE):
+            return
+    answer = context.gemini.probe()
+    if answer.key_works:
+        with context.database.write() as session:
+            gates.open_(session, (gates.KEY,), before=now)
+    log.info("gate", outcome="opened" if answer.key_works else "still_closed", target=gates.KEY)

@@ -1,0 +1,82 @@
+"""Remove: forgetting a finished job everywhere, for its owner or when its retention ends."""
+
+from datetime import timedelta
+
+from worker.context import Context
+from worker.errors import ArtifactStoreError, Conflict, NotFound
+from worker.models import Leftover
+from worker.retry import LEFT
+from worker.states import TERMINAL
+from worker.store import interactions, jobs, leftovers, removals
+from worker.telemetry import log, step
+
+LEFT_FOR = timedelta(minutes=2)
+"""How long whoever removed a job has for what is outside the database, before the sweep tries."""
+
+MAX_TRIES = 100
+"""About two weeks, and then the upstream's own retention is not far."""
+
+
+def job(context: Context, project_id: str, job_id: str) -> None:
+    """Delete a finished job, its result, artifacts, deliveries' bodies and the interaction upstream.
+
+    Raises NotFound, and Conflict while it has not ended or another job waits for it or runs on it. The rows go first,
+    in one transaction that leaves a note of what is outside the database: the sweep tries what cannot be removed now.
+    """
+    with step("job.remove", job_id=job_id):
+        now = context.clock()
+        with context.database.write() as session:
+            # Locked, so that whoever submits a job that builds on this one comes before the check or finds nothing.
+            found = jobs.locked(session, job_id)
+            if found is None or found.project_id != project_id:
+                raise NotFound("no such job")
+            _check(found.status, is_needed=jobs.dependents(session, job_id))
+            outside = [(leftovers.INTERACTION, name) for name in interactions.upstream_ids(session, job_id)]
+            left = leftovers.add(session, [(leftovers.ARTIFACTS, f"{job_id}/"), *outside], now + LEFT_FOR)
+            removals.job(session, job_id)
+        for one in left:
+            clear(context, one)
+
+
+def clear(context: Context, left: Leftover) -> None:
+    """Remove what a job left outside the database; what cannot be removed now is tried again, for some weeks."""
+    done = _is_removed(context, left)
+    now = context.clock()
+    with context.database.write() as session:
+        if done or left.tries >= MAX_TRIES:
+            leftovers.gone(session, left.name)
+        else:
+            due_at = LEFT.next_time(left.tries, now, context.chance())
+            leftovers.later(session, left.name, tries=left.tries + 1, due_at=due_at)
+    if not done:
+        log.warning("job.remove", kind=left.kind, name=left.name, tries=left.tries, outcome="left")
+
+
+def _is_removed(context: Context, left: Leftover) -> bool:
+    if left.kind == leftovers.INTERACTION:
+        return context.gemini.delete(left.name)
+    try:
+        context.artifacts.remove(left.name)
+    except ArtifactStoreError:
+        return False
+    return True
+
+
+def _check(status: str, *, is_needed: bool) -> None:
+    if status not in TERMINAL:
+        raise Conflict(f"the job is {status}")
+    if is_needed:
+        raise Conflict("another job waits for this one or runs on it")
+
+
+def artifacts(context: Context, job_ids: list[str]) -> list[str]:
+    """Remove the artifacts of jobs whose results end; gives back those for which it worked."""
+    done = []
+    for job_id in job_ids:
+        try:
+            context.artifacts.remove(f"{job_id}/")
+        except ArtifactStoreError as error:
+            log.warning("prune", job_id=job_id, error=str(error))
+        else:
+            done.append(job_id)
+    return done

@@ -1,0 +1,23 @@
+"""A project's webhook secret: showing it to its owner and replacing it."""
+
+from worker.context import Context
+from worker.errors import NotFound
+from worker.store import projects
+from worker.webhooks import signing
+
+
+def current(context: Context, project_id: str) -> str:
+    """The secret that signs this project's `webhook_url` deliveries."""
+    with context.database.read() as session:
+        project = projects.get(session, project_id)
+    if project is None:
+        raise NotFound("no such project")
+    return context.vault.open(project.webhook_secret)
+
+
+def rotate(context: Context, project_id: str) -> str:
+    """A new secret; the old one signs along for 24 hours."""
+    secret = signing.new_secret()
+    with context.database.write() as session:
+        projects.rotate_secret(session, project_id, sealed_secret=context.vault.seal(secret), now=context.clock())
+    return secret

@@ -1,0 +1,328 @@
+"""Submit: validate what can be refused before anything is spent, then write a group of orders in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+import orjson
+from sqlmodel import Session
+
+from worker import ids, options
+from worker.context import Context
+from worker.document import PRIORITIES
+from worker.errors import (
+    AddressRefused,
+    Conflict,
+    Fault,
+    Gone,
+    IdempotencyReused,
+    Invalid,
+    NightdeskError,
+    NotFound,
+    QuotaExceeded,
+)
+from worker.flow import wake
+from worker.gemini import request
+from worker.gemini.catalog import Kind, Resolved
+from worker.models import Idempotency, Job
+from worker.states import TERMINAL, Status
+from worker.store import interactions, jobs, submissions
+from worker.telemetry import count
+from worker.webhooks.address import check_url
+
+UPSTREAM_RETENTION = timedelta(days=55)
+QUEUE_FULL_RETRY_S = 60
+_INTERACTION = request.FIELDS | request.RESERVED
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A validated job, not yet written."""
+
+    job: Job
+    body: bytes
+    at: str
+    foreign_ids_allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one request submits: all of it or nothing."""
+
+    project_id: str
+    drafts: Sequence[Draft]
+    path: str
+    key: str | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The jobs of an order, in its order; `replayed` where its idempotency key had them already."""
+
+    jobs: list[Job]
+    replayed: bool = False
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one transaction writes."""
+
+    now: datetime
+    room: int
+    queued: int
+    before: dict[str, Job]
+    new: list[tuple[Job, bytes]] = field(default_factory=list)
+    fresh: dict[tuple[str, str, str], tuple[str, Accepted]] = field(default_factory=dict)
+
+
+def prepare(
+    context: Context,
+    fields: Mapping[str, Any],
+    *,
+    project_id: str,
+    is_admin: bool,
+    request_id: str | None = None,
+    at: str = "",
+    retry_of: str | None = None,
+) -> Draft:
+    """Validate one job; raises Invalid with every fault, each pointer prefixed by `at`."""
+    now = context.clock()
+    chosen, faults = options.read(fields)
+    body = {name: value for name, value in fields.items() if name not in options.NAMES}
+    faults += [_unknown(name) for name in body if name not in _INTERACTION]
+    kind: Kind = "agent" if body.get("agent") is not None else "model"
+    resolved = Resolved("", ())
+    try:
+        request.validate(_known(body))
+        resolved = context.catalog.resolve(kind, body[kind], strict=chosen.strict_model)
+    except Invalid as error:
+        faults += [fault for fault in error.faults if fault.pointer not in {known.pointer for known in faults}]
+    faults += _contradictions(context, chosen, body)
+    if faults:
+        raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
+    job = _job(context, chosen, body, kind=kind, resolved=resolved, now=now)
+    job.project_id, job.request_id, job.retry_of = project_id, request_id, retry_of
+    return Draft(job=job, body=orjson.dumps(body), at=at, foreign_ids_allowed=is_admin)
+
+
+def _known(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name in _INTERACTION}
+
+
+def _unknown(name: str) -> Fault:
+    near = get_close_matches(name, options.NAMES | _INTERACTION, n=1)
+    return Fault(f"/{_escape(name)}", "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _escape(name: str) -> str:
+    return name[:64].replace("~", "~0").replace("/", "~1")
+
+
+def _contradictions(context: Context, chosen: options.Options, body: Mapping[str, Any]) -> list[Fault]:
+    faults = []
+    if chosen.previous_job_id and body.get("previous_interaction_id"):
+        faults.append(Fault("/previous_job_id", "not together with previous_interaction_id"))
+    if chosen.webhook_events and not chosen.webhook_url:
+        faults.append(Fault("/webhook_events", "needs a webhook_url"))
+    if chosen.webhook_url:
+        try:
+            check_url(chosen.webhook_url, context.policy)
+        except AddressRefused as error:
+            faults.append(Fault("/webhook_url", str(error)))
+    return faults
+
+
+def _job(
+    context: Context, chosen: options.Options, body: Mapping[str, Any], *, kind: Kind, resolved: Resolved, now: datetime
+) -> Job:
+    job_id = ids.new("job", int(now.timestamp() * 1000))
+    is_agent = kind == "agent"
+    on_unknown_create = chosen.on_unknown_create or ("fail" if is_agent else "retry")
+    return Job(
+        id=job_id,
+        project_id="",
+        status=Status.QUEUED,
+        kind=kind,
+        target=resolved.id,
+        priority=PRIORITIES.index(chosen.priority),
+        created_at=now,
+        run_at=chosen.run_at,
+        timeout_seconds=chosen.timeout_seconds or context.catalog.entry(kind, resolved.id).timeout_s,
+        queue_timeout_seconds=chosen.queue_timeout_seconds,
+        action_timeout_seconds=chosen.action_timeout_seconds,
+        max_attempts=chosen.max_attempts or (1 if is_agent else 3),
+        on_unknown_create=on_unknown_create,
+        strict_model=chosen.strict_model,
+        retention_days=chosen.retention_days or context.settings.result_retention_days,
+        previous_job_id=chosen.previous_job_id,
+        previous_interaction_id=body.get("previous_interaction_id"),
+        conversation_id=job_id,
+        webhook_url=chosen.webhook_url,
+        webhook_events=chosen.webhook_events,
+        user_metadata=chosen.metadata,
+        labels=body.get("labels") or {},
+        substitutions=[dict(substitution) for substitution in resolved.substitutions],
+        notes=[],
+    )
+
+
+def accept(context: Context, orders: Sequence[Order]) -> list[Accepted | NightdeskError]:
+    """Write a group of orders in one transaction, then hint their starts; one outcome for each order."""
+    now = context.clock()
+    room = wake.room(context)
+    outcomes: dict[int, Accepted | NightdeskError] = {}
+    # By key: two groups that race for the same keys must not wait for each other.
+    ranks = sorted(range(len(orders)), key=lambda rank: orders[rank].key or "")
+    with context.database.write() as session:
+        before = submissions.previous(session, _predecessors(orders))
+        group = _Group(now=now, room=room, queued=jobs.queued(session), before=before)
+        for rank in ranks:
+            outcomes[rank] = _take(context, session, orders[rank], group)
+        if group.new:
+            submissions.insert(session, group.new, now)
+    wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
+    count("nightdesk_submitted_total", len(group.new))
+    return [outcomes[rank] for rank in range(len(orders))]
+
+
+def _predecessors(orders: Sequence[Order]) -> set[str]:
+    named = {draft.job.previous_job_id for order in orders for draft in order.drafts}
+    # NUL would be an error of the database, and one of the whole group.
+    return {job_id for job_id in named if job_id and "\x00" not in job_id}
+
+
+def _was_hinted(job: Job, now: datetime) -> bool:
+    return job.status == Status.QUEUED and job.due_at is not None and job.due_at > now
+
+
+def _take(context: Context, session: Session, order: Order, group: _Group) -> Accepted | NightdeskError:
+    try:
+        if order.key is not None:
+            known = _replay(session, order, group)
+            if known:
+                return known
+        if group.queued + len(order.drafts) > context.settings.max_queued:
+            raise QuotaExceeded("too many jobs are waiting to be started", QUEUE_FULL_RETRY_S)
+        for draft in order.drafts:
+            _place(session, draft, group)
+        return _reserve(session, order, group)
+    except NightdeskError as error:
+        return error
+
+
+def _replay(session: Session, order: Order, group: _Group) -> Accepted | None:
+    fresh = group.fresh.get((order.project_id, order.path, order.key or ""))
+    if fresh is not None:
+        return _same(order, fresh[0], fresh[1].jobs)
+    held = session.get(Idempotency, (order.project_id, order.path, order.key))
+    return _held(session, order, held) if held else None
+
+
+def _held(session: Session, order: Order, held: Idempotency) -> Accepted:
+    return _same(order, held.digest, [jobs.get(session, job_id) for job_id in held.job_ids])
+
+
+def _same(order: Order, digest: str, found: Sequence[Job | None]) -> Accepted:
+    if digest != order.digest:
+        raise IdempotencyReused("this Idempotency-Key was used with another body")
+    present = [job for job in found if job is not None]
+    if len(present) < len(found):
+        raise Gone("the job of this Idempotency-Key was deleted")
+    return Accepted(present, replayed=True)
+
+
+def _place(session: Session, draft: Draft, group: _Group) -> None:
+    """Decide where a job's life begins: waiting for its time, for its predecessor, or for a start."""
+    job, now = draft.job, group.now
+    waits = job.run_at is not None and job.run_at > now
+    job.due_at = job.run_at if waits else now
+    if job.previous_job_id:
+        before = _predecessor(draft, group)
+        job.conversation_id = before.conversation_id
+        if before.status not in TERMINAL:
+            waits, job.due_at = True, None
+    elif job.previous_interaction_id:
+        job.conversation_id = _conversation(session, draft)
+    job.status = Status.SCHEDULED if waits else Status.QUEUED
+    job.deadline_at = None if waits else now + timedelta(seconds=job.queue_timeout_seconds)
+
+
+def _predecessor(draft: Draft, group: _Group) -> Job:
+    pointer = draft.at + "/previous_job_id"
+    before = group.before.get(draft.job.previous_job_id or "")
+    if before is None or before.project_id != draft.job.project_id:
+        raise Invalid(Fault(pointer, "no such job"))
+    if before.status in TERMINAL:
+        if before.interaction_id is None:
+            raise Invalid(Fault(pointer, f"that job ended {before.status} without an interaction to build on"))
+        if before.finished_at and before.finished_at + UPSTREAM_RETENTION <= group.now:
+            raise Invalid(Fault(pointer, "that job's interaction is past the upstream's retention"))
+    return before
+
+
+def _conversation(session: Session, draft: Draft) -> str:
+    """An interaction we know must be the project's own; one we do not know only an admin may name."""
+    name = draft.job.previous_interaction_id or ""
+    if "\x00" in name:
+        raise Invalid(Fault(draft.at + "/previous_interaction_id", "no such interaction"))
+    known = interactions.by_upstream_id(session, name)
+    owner = jobs.get(session, known.job_id, draft.job.project_id) if known else None
+    if owner is None and (known or not draft.foreign_ids_allowed):
+        raise Invalid(Fault(draft.at + "/previous_interaction_id", "no such interaction"))
+    return owner.conversation_id if owner else draft.job.conversation_id
+
+
+def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
+    accepted = Accepted([draft.job for draft in order.drafts])
+    if order.key is not None:
+        entry = Idempotency(
+            project_id=order.project_id,
+            path=order.path,
+            key=order.key,
+            digest=order.digest,
+            job_ids=[job.id for job in accepted.jobs],
+            created_at=group.now,
+        )
+        held = submissions.reserve(session, entry)
+        if held is not None:
+            return _held(session, order, held)
+        group.fresh[order.project_id, order.path, order.key] = (order.digest, accepted)
+    for draft in order.drafts:
+        if draft.job.status == Status.QUEUED:
+            group.queued += 1
+            if group.room > 0:
+                group.room -= 1
+                draft.job.due_at = group.now + wake.HINT
+        group.new.append((draft.job, draft.body))
+    return accepted
+
+
+def retry_draft(context: Context, project_id: str, job_id: str, request_id: str | None = None) -> Draft:
+    """A new job like a finished one that did not complete; raises NotFound, Conflict, Invalid."""
+    with context.database.read() as session:
+        job = jobs.get(session, job_id, project_id)
+        body = jobs.body(session, job_id, 1) if job else None
+    if job is None or body is None:
+        raise NotFound("no such job")
+    if job.status not in TERMINAL or job.status == Status.COMPLETED:
+        raise Conflict(f"the job is {job.status}")
+    fields = {
+        **orjson.loads(body),
+        "webhook_url": job.webhook_url,
+        "webhook_events": job.webhook_events,
+        "metadata": job.user_metadata,
+        "priority": PRIORITIES[job.priority],
+        "timeout_seconds": job.timeout_seconds,
+        "queue_timeout_seconds": job.queue_timeout_seconds,
+        "action_timeout_seconds": job.action_timeout_seconds,
+        "previous_job_id": job.previous_job_id,
+        "on_unknown_create": job.on_unknown_create,
+        "max_attempts": job.max_attempts,
+        "strict_model": job.strict_model,
+        "retention_days": job.retention_days,
+    }
+    # What the first submission was allowed to name, its retry may name too.
+    return prepare(context, fields, project_id=project_id, is_admin=True, request_id=request_id, retry_of=job.id)

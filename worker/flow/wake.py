@@ -1,0 +1,188 @@
+"""Wake-ups: which hints to send after a commit. Nothing here is needed for correctness.
+
+What is called after a commit never raises: sending swallows its failures, and so do `release` and `Line.next`.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import cycle, islice
+from threading import Lock
+from urllib.parse import urlsplit
+
+from sqlmodel import Session
+
+from worker.app import CANCEL, DELIVER, START, Hint
+from worker.context import Context
+from worker.document import PRIORITIES
+from worker.errors import Unavailable
+from worker.models import Job
+from worker.states import EVENTS, Status
+from worker.store import claims, gates, jobs, moves
+from worker.telemetry import log
+
+HINT = timedelta(seconds=5)
+"""How long a hinted start may take to be claimed before it is hinted again."""
+
+HINTED_STARTS = 16
+"""Start messages that may wait at once: more would be served in the order sent, not by priority."""
+
+PICKED = 32
+"""Starts that a worker picks for itself at once, so that one query serves many."""
+
+SHOWN = 3
+"""Up to so many starts or deliveries at once get a message each; beyond, a batch or the sweep takes them all."""
+
+PROJECTS = 64
+"""Projects that are looked at for one choice; another choice begins with another project."""
+
+AGED = 8
+"""One pick in so many goes to the job that has waited longest, whatever its priority, so that `low` never starves."""
+
+
+def room(context: Context) -> int:
+    """How many more start hints the queue may take."""
+    backlog = context.sender.backlog(START)
+    return 0 if backlog is None else max(0, HINTED_STARTS - backlog)
+
+
+def start_hint(job_id: str, turn: int, attempt: int) -> Hint:
+    """The task id tells a job's turns and attempts apart; Flower finds them all by the job's id."""
+    return Hint(START, (job_id,), f"{job_id}:start:{turn}.{attempt}", f"('{job_id}',)")
+
+
+def send_starts(context: Context, started: Sequence[Job]) -> None:
+    """Hint the starts of these jobs."""
+    if started:
+        context.sender.send([start_hint(job.id, job.turn, job.attempt) for job in started])
+
+
+def moved(context: Context, jobs_moved: Sequence[Job]) -> None:
+    """Announce moves after their commit: the next task of each job, its webhook, and whoever waits for it."""
+    if not jobs_moved:
+        return
+    now = context.clock()
+    queued = [job for job in jobs_moved if job.status == Status.QUEUED and (job.due_at or now) <= now]
+    # A crowd is left to the sweep, which knows its order.
+    hints = [start_hint(job.id, job.turn, job.attempt) for job in queued[:SHOWN]]
+    hints += [cancel_hint(job.id) for job in jobs_moved if job.status == Status.CANCELLING]
+    heard = [job for job in jobs_moved if moves.hears(job, EVENTS.get(Status(job.status), ""))]
+    hints += [_delivery_hint(job) for job in heard] if len(heard) <= SHOWN else [Hint(DELIVER)]
+    if hints:
+        context.sender.send(hints)
+    context.sender.publish(job.id for job in jobs_moved)
+
+
+def cancel_hint(job_id: str) -> Hint:
+    """Cancel this job's interaction."""
+    return Hint(CANCEL, (job_id,), f"{job_id}:cancel", f"('{job_id}',)")
+
+
+def _delivery_hint(job: Job) -> Hint:
+    """Deliver whatever is due; the message shows which job's event is meant, and to which host."""
+    host = urlsplit(job.webhook_url or "").hostname
+    shown = f"('{job.id}', '{EVENTS[Status(job.status)]}', '{host}')"
+    return Hint(DELIVER, (), f"{job.id}:deliver:{job.sequence}", shown)
+
+
+def starts(context: Context, limit: int = HINTED_STARTS) -> int:
+    """Hint the next starts, as many as the queue is short of; gives back how many."""
+    wanted = min(room(context), limit)
+    picked = pick(context, wanted) if wanted > 0 else []
+    return context.sender.send([start_hint(job.id, job.turn, job.attempt) for job in picked])
+
+
+def pick(context: Context, wanted: int) -> list[Job]:
+    """Choose the next starts and keep them from being chosen again for as long as a hint lasts."""
+    now = context.clock()
+    with context.database.read() as session:
+        chosen = choose(context, session, now, wanted)
+    if not chosen:
+        return []
+    with context.database.write() as session:
+        return claims.hint(session, chosen, now=now, until=now + HINT)
+
+
+class Line:
+    """The starts that one worker has picked for itself: whoever finishes one goes on with the next."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._picked: deque[str] = deque()
+        self._lock = Lock()
+
+    def next(self) -> str | None:
+        """The next job to start; None: nothing waits, or the database does not say."""
+        with self._lock:
+            try:
+                self._picked = self._picked or deque(job.id for job in pick(self._context, PICKED))
+            except Unavailable:
+                log.warning("wake", outcome="database_unavailable")
+            return self._picked.popleft() if self._picked else None
+
+
+def choose(context: Context, session: Session, now: datetime, wanted: int) -> list[str]:
+    """The queued jobs to start next: by priority, then projects in turn, then age; closed and full targets left out."""
+    capacity = _capacity(context, session)
+    projects = claims.waiting_projects(session) if capacity > 0 else []
+    closed = shut(session, now)
+    if not projects or gates.KEY in closed:
+        return []
+    if context.settings.max_in_flight_per_target is not None:
+        closed |= set(jobs.full_targets(session, context.settings.max_in_flight_per_target))
+    turn = int(context.chance() * len(projects))
+    projects = (projects[turn:] + projects[:turn])[:PROJECTS]
+    lanes = [
+        _interleave(
+            [
+                claims.startable(session, project_id=name, priority=rank, now=now, closed=closed, limit=wanted)
+                for name in projects
+            ]
+        )
+        for rank in range(len(PRIORITIES))
+    ]
+    return _pick(lanes, min(wanted, capacity), context.chance())
+
+
+def _interleave(queues: Sequence[Sequence[str]]) -> list[str]:
+    longest = max(map(len, queues), default=0)
+    return [queue[place] for place in range(longest) for queue in queues if place < len(queue)]
+
+
+def _pick(lanes: Sequence[list[str]], wanted: int, chance: float) -> list[str]:
+    """Take from the highest lane, but with one pick in AGED the oldest of all: ids sort by creation."""
+    picked: list[str] = []
+    first_aged = int(chance * AGED)
+    for number in islice(cycle(range(AGED)), wanted):
+        filled = [lane for lane in lanes if lane]
+        if not filled:
+            break
+        lane = min(filled, key=min) if number == first_aged else filled[0]
+        chosen = min(lane) if number == first_aged else lane[0]
+        lane.remove(chosen)
+        picked.append(chosen)
+    return picked
+
+
+def shut(session: Session, now: datetime) -> set[str]:
+    """Targets whose gate lets nothing pass now."""
+    return {gate.target for gate in gates.all_gates(session) if gates.is_shut(gate, now)}
+
+
+def _capacity(context: Context, session: Session) -> int:
+    limit = context.settings.max_in_flight
+    return PICKED if limit is None else limit - jobs.in_flight(session)
+
+
+def batches(context: Context, task: str, number: int) -> None:
+    """Hint batches that take whatever is due."""
+    context.sender.send([Hint(task)] * number)
+
+
+def release(context: Context, job_id: str) -> None:
+    """Give a hint back that could not be followed, so that the job may be picked again."""
+    try:
+        with context.database.write() as session:
+            moves.change(session, job_id, statuses={Status.QUEUED}, values={"due_at": context.clock()})
+    except Unavailable:
+        log.warning("wake", outcome="database_unavailable")

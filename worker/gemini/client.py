@@ -1,0 +1,212 @@
+"""Calls the API through the SDK, one HTTP request for each call: create, cancel, delete, and the free probe of the key.
+
+Blocking, for task threads; the calls run on the loop thread, each under a total timeout that no dripping body outlives.
+No SDK or HTTP exception leaves this module, and no error's text carries anything that the API or a prompt said.
+"""
+
+import concurrent.futures
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from worker.errors import CreateLost, CreateRefused, UpstreamError
+from worker.gemini.access import Access, segment
+from worker.gemini.answer import ENDED
+from worker.gemini.loop import LoopThread
+from worker.gemini.refusal import Create503, create_error
+from worker.gemini.request import CreateRequest
+from worker.gemini.wire import Reply, sdk_client, talk
+
+PROBE_ID = "v1_nightdesk-probe"
+SLACK_S = 5.0
+"""How long a task thread waits beyond a call's own timeout before it gives the loop thread up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """The total time of each call, from the first byte to the last."""
+
+    create_s: float = 30.0
+    cancel_s: float = 10.0
+    delete_s: float = 10.0
+    probe_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """An accepted create: the interaction's id, and its status word for word."""
+
+    upstream_id: str
+    status: str
+
+
+class CancelKind(StrEnum):
+    """What a cancel was answered with; but for `accepted`, a GET must tell how the run stands."""
+
+    ACCEPTED = "accepted"
+    ENDED = "ended"
+    MISSING = "missing"
+    DENIED = "denied"
+    THROTTLED = "throttled"
+    TROUBLE = "trouble"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAnswer:
+    """The answer to a cancel; `status` is the interaction's status word for word, where the answer carried one."""
+
+    kind: CancelKind
+    status: str | None = None
+    http_status: int | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """Whether the key works: None when the answer does not tell. `status` is the HTTP status, if there was one."""
+
+    key_works: bool | None
+    status: int | None = None
+
+
+class Gemini:
+    """The SDK behind four blocking calls; built once per process, after any fork."""
+
+    def __init__(
+        self,
+        access: Access,
+        loop: LoopThread,
+        *,
+        timeouts: Timeouts | None = None,
+        connections: int = 64,
+        create_503: Create503 = "refused",
+    ) -> None:
+        self._access = access
+        self._loop = loop
+        self._timeouts = timeouts or Timeouts()
+        self._connections = connections
+        self._create_503: Create503 = create_503
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def create(self, request: CreateRequest) -> Created:
+        """Create the interaction with exactly one POST.
+
+        Raises CreateRefused (surely not accepted: try again), CreateRejected (final) or CreateLost (it may be running).
+        """
+        reply = self._call(
+            self._timeouts.create_s,
+            lambda calls: calls.create(request=request.typed, extra_body=request.payload),
+        )
+        if reply.refusal is not None:
+            raise create_error(reply.refusal, create_503=self._create_503)
+        if reply.status is None:
+            raise _unanswered(reply)
+        created = _created(reply.body) if 200 <= reply.status < 300 else None
+        if created is None:
+            raise CreateLost(f"create answered with HTTP {reply.status} and no interaction id", status=reply.status)
+        return created
+
+    def cancel(self, upstream_id: str) -> CancelAnswer:
+        """Ask the API to cancel a run, once; never raises for remote trouble."""
+        reply = self._call(self._timeouts.cancel_s, lambda calls: calls.cancel(segment(upstream_id)))
+        if reply.status is None:
+            return CancelAnswer(CancelKind.TROUBLE)
+        if reply.refusal is not None:
+            kind = _cancel_kind(reply.status)
+            return CancelAnswer(kind, None, reply.status, reply.refusal.retry_after_s)
+        if not 200 <= reply.status < 300:
+            return CancelAnswer(CancelKind.TROUBLE, None, reply.status)
+        status = _text(_json_object(reply.body), "status")
+        return CancelAnswer(CancelKind.ENDED if status in ENDED else CancelKind.ACCEPTED, status, reply.status)
+
+    def delete(self, upstream_id: str) -> bool:
+        """Delete the stored interaction, once; never raises for remote trouble.
+
+        True: it is gone, was gone (404), or the API has no delete (501) and retention will end it. False: try again.
+        """
+        reply = self._call(self._timeouts.delete_s, lambda calls: calls.delete(segment(upstream_id)))
+        return reply.status is not None and (200 <= reply.status < 300 or reply.status in (404, 501))
+
+    def probe(self) -> ProbeAnswer:
+        """Ask for an interaction that does not exist, for free: 404 shows that the key works, 401, 402, 403 deny it."""
+        reply = self._call(self._timeouts.probe_s, lambda calls: calls.get(PROBE_ID))
+        verdicts = {404: True, 401: False, 402: False, 403: False}
+        return ProbeAnswer(verdicts.get(reply.status) if reply.status else None, reply.status)
+
+    def warm(self) -> ProbeAnswer:
+        """Import the SDK, build its client and open a connection by a probe, so that the first create does not wait."""
+        self._connect()
+        return self.probe()
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+            if self._loop.is_running:
+                self._loop.run(client.aio.aclose(), SLACK_S)
+
+    def _call(self, timeout_s: float, call: Callable[[Any], Awaitable[Any]]) -> Reply:
+        client = self._connect()
+        try:
+            return self._loop.run(talk(client, call, timeout_s), timeout_s + SLACK_S)
+        except (TimeoutError, concurrent.futures.CancelledError):
+            return Reply(trouble="the loop thread gave up")
+        except RuntimeError:
+            return Reply(trouble="the loop thread is not running", was_sent=False)
+
+    def _connect(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = sdk_client(self._access, self._connections)
+            return self._client
+
+
+def _unanswered(reply: Reply) -> UpstreamError:
+    if reply.was_sent:
+        return CreateLost(f"create was not answered: {reply.trouble}")
+    return CreateRefused(f"create was not sent: {reply.trouble}")
+
+
+def _created(body: bytes) -> Created | None:
+    """Return the interaction that a 2xx body names, whatever else is odd about it: a paid id is never thrown away."""
+    answer = _json_object(body)
+    name = answer.get("id")
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    if not isinstance(name, str) or not name:
+        return None
+    return Created(name, _text(answer, "status") or "in_progress")
+
+
+def _cancel_kind(status: int) -> CancelKind:
+    match status:
+        case 404:
+            return CancelKind.MISSING
+        case 401 | 402 | 403:
+            return CancelKind.DENIED
+        case 429:
+            return CancelKind.THROTTLED
+        case 400 | 409 | 412 | 422:
+            return CancelKind.ENDED
+    return CancelKind.TROUBLE
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    if isinstance(value, list) and value:
+        value = value[0]
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: dict[str, Any], name: str) -> str | None:
+    found = value.get(name)
+    return found if isinstance(found, str) else None

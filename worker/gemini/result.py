@@ -1,0 +1,135 @@
+"""Reads the final body of an interaction into what a job keeps of it: text, citations, media, calls, errors, usage.
+
+Pure, and tolerant of anything: unknown steps, missing fields, wrong types. What a job becomes is decided elsewhere.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from worker.errors import ResultTooLarge
+from worker.gemini.failure import Failure, classify_failure, errors_of
+from worker.gemini.media import Media, is_inline, take_media, tidy
+from worker.gemini.output import Citation, contents_of, final_steps, write_output
+
+__all__ = [
+    "Citation",
+    "Failure",
+    "FunctionCall",
+    "Media",
+    "Outcome",
+    "UnreadableBodyError",
+    "classify_failure",
+    "read_outcome",
+]
+
+
+class UnreadableBodyError(ValueError):
+    """The body is not a JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A call that waits for its result."""
+
+    id: str
+    name: str
+    arguments: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an ended interaction holds. `raw` is the body as it came, without the bytes of its media."""
+
+    status: str | None
+    output_text: str | None = field(repr=False)
+    """Markdown; None without any text. Media in it are `![image](artifact:N)`: see `output.link_artifacts`."""
+    output_json: Any = field(repr=False)
+    citations: tuple[Citation, ...] = field(repr=False)
+    usage: dict[str, Any] | None
+    errors: tuple[dict[str, str | None], ...] = field(repr=False)
+    """Each with `code` and `message`, in the API's own words."""
+    function_calls: tuple[FunctionCall, ...]
+    media: tuple[Media, ...]
+    raw: dict[str, Any] = field(repr=False)
+    continuation_token: str | None = field(repr=False)
+    environment_id: str | None
+    notes: tuple[str, ...]
+    has_output: bool
+    """Whether there is any text or media; thoughts and tool results alone are none."""
+
+
+def read_outcome(body: bytes | dict[str, Any], *, max_bytes: int, wants_json: bool = False) -> Outcome:
+    """Return what the final body holds; a dict is taken over and altered.
+
+    Raises ResultTooLarge when the body without its media is over `max_bytes`, UnreadableBodyError for no JSON object.
+    """
+    root = _parsed(body)
+    was_cut = tidy(root, has_nul=not isinstance(body, bytes) or b"\\u0000" in body)
+    steps = _steps(root)
+    last = final_steps(steps)
+    media, notes = take_media(root, [item for step in last for item in contents_of(step) if is_inline(item)])
+    if (not isinstance(body, bytes) or len(body) > max_bytes) and len(orjson.dumps(root)) > max_bytes:
+        raise ResultTooLarge(f"the result is over {max_bytes} bytes without its media")
+    output = write_output(last)
+    return Outcome(
+        status=_text(root.get("status")),
+        output_text=output.text or None,
+        output_json=_json(output.runs) if wants_json else None,
+        citations=output.citations,
+        usage=root["usage"] if isinstance(root.get("usage"), dict) else None,
+        errors=errors_of(root, steps),
+        function_calls=_open_calls(steps),
+        media=tuple(media),
+        raw=root,
+        continuation_token=_text(root.get("continuation_token")),
+        environment_id=_text(root.get("environment_id")),
+        notes=(*notes, *(["the result was cut where it is nested too deep"] if was_cut else [])),
+        has_output=bool(output.text.strip()) or output.has_media,
+    )
+
+
+def _parsed(body: bytes | dict[str, Any]) -> dict[str, Any]:
+    try:
+        value = orjson.loads(body) if isinstance(body, bytes) else body
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise UnreadableBodyError("the body is not a JSON object")
+    return value
+
+
+def _steps(root: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps; the `outputs` of the older schema, which some models still answer with, count as one."""
+    steps, outputs = root.get("steps"), root.get("outputs")
+    if isinstance(steps, list) and steps:
+        return [step for step in steps if isinstance(step, dict)]
+    return [{"type": "model_output", "content": outputs}] if isinstance(outputs, list) else []
+
+
+def _json(runs: tuple[str, ...]) -> Any:
+    """Return the parsed output: of all text if that is JSON, else of its last run; None if neither is."""
+    for text in ("".join(runs), *runs[-1:]):
+        try:
+            value = {"value": orjson.loads(text)}
+        except orjson.JSONDecodeError:
+            continue
+        tidy(value, has_nul=True)
+        return value["value"]
+    return None
+
+
+def _open_calls(steps: list[dict[str, Any]]) -> tuple[FunctionCall, ...]:
+    """Return the function calls that no result answers."""
+    answered = {_text(step.get("call_id")) for step in steps if step.get("type") == "function_result"}
+    calls: dict[str, FunctionCall] = {}
+    for step in steps:
+        name = _text(step.get("id"))
+        if step.get("type") == "function_call" and name and name not in answered:
+            calls[name] = FunctionCall(name, _text(step.get("name")) or "", step.get("arguments"))
+    return tuple(calls.values())
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,74 @@
+"""The job's own fields of a submission, beside the interaction's: their types, limits and defaults."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from worker.errors import Fault
+from worker.states import EVENT_TYPES
+
+DAY_S = 86_400
+MAX_KEYS = 16
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain NUL")
+    return text
+
+
+def _known_event(name: str) -> str:
+    if name not in EVENT_TYPES:
+        raise ValueError(f"is none of {', '.join(EVENT_TYPES)}")
+    return name
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC; raises ValueError where it is out of the calendar there."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_no_nul)]
+Value = Annotated[str, StringConstraints(max_length=512), AfterValidator(_no_nul)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Options(BaseModel):
+    """What a client may say about a job beside the interaction itself. Durations are seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
+    webhook_events: list[Annotated[str, AfterValidator(_known_event)]] | None = None
+    metadata: Annotated[dict[Key, Value], Field(max_length=MAX_KEYS)] = {}
+    priority: Literal["low", "normal", "high"] = "normal"
+    run_at: Annotated[AwareDatetime, Field(strict=False), AfterValidator(in_utc)] | None = None
+    timeout_seconds: Annotated[Seconds, Field(le=DAY_S)] | None = None
+    queue_timeout_seconds: Annotated[Seconds, Field(le=90 * DAY_S)] = 7 * DAY_S
+    action_timeout_seconds: Annotated[Seconds, Field(le=30 * DAY_S)] = DAY_S
+    previous_job_id: Annotated[str, StringConstraints(max_length=64)] | None = None
+    on_unknown_create: Literal["retry", "fail"] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    strict_model: bool = False
+    retention_days: Annotated[int, Field(ge=1, le=90)] | None = None
+
+
+NAMES = frozenset(Options.model_fields)
+
+
+def read(fields: Mapping[str, Any]) -> tuple[Options, list[Fault]]:
+    """The options in a submission's fields, and what is wrong with them (then the options are the defaults)."""
+    try:
+        return Options.model_validate({name: value for name, value in fields.items() if name in NAMES}), []
+    except ValidationError as error:
+        return Options(), [_fault(dict(fault)) for fault in error.errors(include_input=False, include_url=False)]
+
+
+def _fault(fault: dict[str, Any]) -> Fault:
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in fault["loc"] if part != "[key]"]
+    return Fault("/" + "/".join(parts), str(fault["msg"]).removeprefix("Value error, "))

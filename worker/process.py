@@ -1,0 +1,80 @@
+"""The worker's and Flower's processes: what each is started with."""
+
+import os
+from collections.abc import Collection
+
+from celery import signals
+
+from worker import app as celery_app
+from worker import context as contexts
+from worker import telemetry, ticker
+from worker.app import QUEUES
+from worker.errors import SettingsError
+from worker.settings import Settings
+from worker.tasks import Shares, register
+from worker.telemetry import log
+
+CONCURRENCY = 32
+
+
+def run_worker(settings: Settings, queues: Collection[str] = (), concurrency: int = CONCURRENCY) -> None:
+    """Work until told to stop; raises SettingsError for an unknown queue."""
+    chosen = frozenset(queues) or frozenset(QUEUES.values())
+    if unknown := chosen - set(QUEUES.values()):
+        raise SettingsError(f"no such queue: {', '.join(sorted(unknown))}; there are {', '.join(QUEUES.values())}")
+    telemetry.set_up(settings.log_format, settings.log_level)
+    context = contexts.build(settings)
+    shares = Shares(concurrency)
+    app = celery_app.build(settings)
+    register(app, context, shares)
+    ticker.install(app, context, shares.activity, chosen)
+    _warm(context)
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def _leave(**_: object) -> None:
+        context.leaving.set()
+
+    try:
+        app.worker_main(
+            [
+                "worker",
+                "--pool=threads",
+                f"--concurrency={concurrency}",
+                f"--queues={','.join(sorted(chosen))}",
+                f"--hostname=nightdesk.{os.getpid()}@%h",
+                "--without-mingle",
+                "--without-gossip",
+                f"--loglevel={settings.log_level}",
+            ]
+        )
+    finally:
+        context.close()
+
+
+def _warm(context: contexts.Context) -> None:
+    """Import the SDK, open connections, send a first message: otherwise the first jobs pay for it."""
+    answer = context.gemini.warm()
+    context.sender.backlog(celery_app.POLL)
+    log.info("worker", outcome="ready", key_works=answer.key_works)
+
+
+def run_flower(settings: Settings, host: str = "127.0.0.1", port: int = 5555) -> None:
+    """Show queues and tasks, read only; raises SettingsError without a user and password."""
+    auth = settings.flower_basic_auth.get_secret_value()
+    if ":" not in auth:
+        raise SettingsError("NIGHTDESK_FLOWER_BASIC_AUTH: must be set, as user:password")
+    telemetry.set_up(settings.log_format, settings.log_level)
+    # By environment: a command line is readable by everyone on the machine.
+    os.environ["FLOWER_BASIC_AUTH"] = auth
+    celery_app.build(settings).start(
+        [
+            "flower",
+            f"--address={host}",
+            f"--port={port}",
+            "--read-only",
+            "--max-tasks=20000",
+            "--max-workers=200",
+            "--purge-offline-workers=300",
+            "--enable-events",
+        ]
+    )

@@ -1,0 +1,196 @@
+"""Which rows are due, and taking them: each claim is one statement that sets the fence and the time it runs out.
+
+`due_at` of a claimed row is the claim's end, so the rows of a dead worker fall due again by themselves.
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from worker.models import CANCELLABLE, EXPIRING, POLLABLE, STARTABLE, SWEPT, Job
+from worker.states import Status
+
+POLL_FIELDS = {
+    "due_at": "timestamptz",
+    "upstream_status": "text",
+    "thought": "text",
+    "mark": "text",
+    "changed_at": "timestamptz",
+    "missing": "int",
+    "missing_since": "timestamptz",
+}
+
+
+class Polled(NamedTuple):
+    """The columns of a job that a poll needs: thousands are read each second."""
+
+    id: str
+    interaction_id: str
+    status: str
+    kind: str
+    target: str
+    was_due_at: datetime | None
+    attempt: int
+    polls: int
+    sent_at: datetime | None
+    deadline_at: datetime | None
+    upstream_status: str | None
+    thought: str | None
+    mark: str | None
+    changed_at: datetime | None
+    stalled_at: datetime | None
+    missing: int
+    missing_since: datetime | None
+    settle_tries: int
+    ended_seen: bool
+    cancelling_since: datetime | None
+    cancel_answer: str | None
+    cancel_answered_at: datetime | None
+
+
+POLLED = [Job.__table__.c[name] for name in Polled._fields]  # type: ignore[attr-defined]
+
+
+def polls(session: Session, *, claim: str, now: datetime, until: datetime, limit: int) -> list[Polled]:
+    """Claim up to `limit` jobs whose interaction is due to be asked."""
+    due = sa.select(col(Job.id)).where(sa.text(f"({POLLABLE})"), col(Job.due_at) <= now)
+    # Materialised: PostgreSQL may otherwise evaluate a LIMIT in an IN-subquery more than once.
+    chosen = due.order_by(col(Job.due_at)).limit(limit).with_for_update(skip_locked=True).cte("due")
+    chosen = chosen.prefix_with("MATERIALIZED", dialect="postgresql")
+    statement = sa.update(Job.__table__).where(col(Job.id).in_(sa.select(chosen.c.id)))  # type: ignore[attr-defined]
+    taken = session.execute(statement.values(claim=claim, was_due_at=col(Job.due_at), due_at=until).returning(*POLLED))
+    return [Polled(*row) for row in taken]
+
+
+def cancel(session: Session, job_id: str, *, claim: str, now: datetime, until: datetime) -> Job | None:
+    """Claim the cancelling of one job's interaction; None: not due, or somebody else has it."""
+    statement = (
+        sa.update(Job)
+        .where(col(Job.id) == job_id, sa.text(f"({CANCELLABLE})"), col(Job.due_at) <= now)
+        .values(claim=claim, due_at=until)
+        .returning(Job)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def record_polls(session: Session, *, claim: str, now: datetime, rows: list[dict[str, Any]]) -> set[str]:
+    """Record still-running interactions in one statement; gives back the ids that were still under the claim.
+
+    Each row has `id` and every field of POLL_FIELDS.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        fields = ", ".join(f"{name} {kind}" for name, kind in {"id": "text", **POLL_FIELDS}.items())
+        source = f"json_to_recordset(CAST(:rows AS json)) AS r({fields})"
+    else:
+        fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in ("id", *POLL_FIELDS))
+        source = f"(SELECT {fields} FROM json_each(:rows)) AS r"  # noqa: S608 - constants
+    assignments = ", ".join(f"{name} = r.{name}" for name in POLL_FIELDS)
+    update = (
+        f"UPDATE job SET claim = NULL, polls = polls + 1, last_polled_at = :now, {assignments} FROM {source} "  # noqa: S608 - constants
+        f"WHERE job.id = r.id AND job.claim = :claim AND ({POLLABLE.replace('status', 'job.status')}) RETURNING job.id"
+    )
+    statement = sa.text(update).bindparams(sa.bindparam("now", type_=Job.__table__.c.last_polled_at.type))  # type: ignore[attr-defined]
+    given = {"rows": _document(rows), "now": now, "claim": claim}
+    return set(session.execute(statement, given).scalars())
+
+
+def _document(rows: list[dict[str, Any]]) -> str:
+    """JSON whose times are written as SQLite keeps them; PostgreSQL reads them in its session's zone, UTC.
+
+    NUL is left out: PostgreSQL would refuse the whole batch for one.
+    """
+    plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    return orjson.dumps(plain).decode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return value.replace("\x00", "") if isinstance(value, str) else value
+
+
+def put_back(session: Session, *, claim: str, until: datetime, due_at: datetime) -> int:
+    """Give back what was claimed until `until` and not recorded; gives back how many rows."""
+    statement = (
+        sa.update(Job)
+        .where(sa.text(f"({POLLABLE})"), col(Job.due_at) == until, col(Job.claim) == claim)
+        .values(claim=None, due_at=due_at)
+        .execution_options(synchronize_session=False)
+    )
+    return int(getattr(session.execute(statement), "rowcount", 0))
+
+
+def next_poll(session: Session) -> datetime | None:
+    """When the next interaction is due to be asked; None when none is."""
+    return _first(session, POLLABLE)
+
+
+def next_cancels(session: Session, now: datetime, limit: int) -> list[str]:
+    """Ids of jobs whose interaction is due to be cancelled."""
+    due = sa.select(col(Job.id)).where(sa.text(CANCELLABLE), col(Job.due_at) <= now)
+    return list(session.scalars(due.order_by(col(Job.due_at)).limit(limit)))
+
+
+def swept(session: Session, now: datetime, limit: int) -> list[Job]:
+    """Scheduled jobs whose time has come, starts whose claim ran out, unconfirmed creates to decide; locked."""
+    due = sa.select(Job).where(sa.text(SWEPT), col(Job.due_at) <= now)
+    return _locked(session, due.order_by(col(Job.due_at)).limit(limit))
+
+
+def expired(session: Session, now: datetime, limit: int) -> list[Job]:
+    """Queued jobs and open actions past their deadline; locked."""
+    due = sa.select(Job).where(sa.text(EXPIRING), col(Job.deadline_at) <= now)
+    return _locked(session, due.order_by(col(Job.deadline_at)).limit(limit))
+
+
+def _locked(session: Session, due: sa.Select[Job]) -> list[Job]:
+    """What is decided about a row must hold until it is written; whoever holds one already decides about it."""
+    statement = due.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    return list(session.scalars(statement))
+
+
+def _first(session: Session, predicate: str) -> datetime | None:
+    statement = sa.select(col(Job.due_at)).where(sa.text(f"({predicate})"), col(Job.due_at).is_not(None))
+    return session.execute(statement.order_by(col(Job.due_at)).limit(1)).scalar_one_or_none()
+
+
+def waiting_projects(session: Session) -> list[str]:
+    """Projects with a queued job, by a loose index scan: its cost grows with the projects, not with the jobs."""
+    statement = sa.text(
+        f"WITH RECURSIVE p(id) AS (SELECT min(project_id) FROM job WHERE {STARTABLE} "  # noqa: S608
+        f"UNION ALL SELECT (SELECT min(project_id) FROM job WHERE {STARTABLE} AND project_id > p.id) "
+        "FROM p WHERE p.id IS NOT NULL) SELECT id FROM p WHERE id IS NOT NULL"
+    )
+    return list(session.execute(statement).scalars())
+
+
+def startable(
+    session: Session, *, project_id: str, priority: int, now: datetime, closed: Collection[str], limit: int
+) -> list[str]:
+    """The oldest queued jobs of a project and priority whose target is open and who were not hinted just now."""
+    statement = sa.select(col(Job.id)).where(
+        sa.text(STARTABLE),
+        col(Job.project_id) == project_id,
+        col(Job.priority) == priority,
+        col(Job.due_at) <= now,
+        col(Job.target).not_in(closed),
+    )
+    return list(session.scalars(statement.order_by(col(Job.id)).limit(limit)))
+
+
+def hint(session: Session, job_ids: Collection[str], *, now: datetime, until: datetime) -> list[Job]:
+    """Mark queued jobs as hinted until `until`; gives back those that nobody else hinted meanwhile."""
+    statement = (
+        sa.update(Job)
+        .where(col(Job.id).in_(job_ids), col(Job.status) == Status.QUEUED, col(Job.due_at) <= now)
+        .values(due_at=until)
+        .returning(Job)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    found = {job.id: job for job in session.scalars(statement)}
+    return [found[job_id] for job_id in job_ids if job_id in found]

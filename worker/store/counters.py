@@ -1,0 +1,28 @@
+"""Metrics summed over all processes and restarts, so that one scrape of any API process tells everything."""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col
+
+from worker.models import Counter
+
+
+def add(session: Session, amounts: Mapping[tuple[str, str], float]) -> None:
+    """Add to each counter, named by (name, labels as JSON)."""
+    if not amounts:
+        return
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    rows = [{"name": name, "labels": labels, "value": value} for (name, labels), value in sorted(amounts.items())]
+    statement = insert(Counter).values(rows)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name", "labels"], set_={"value": col(Counter.value) + statement.excluded.value}
+        )
+    )
+
+
+def all_counters(session: Session) -> list[Counter]:
+    """Every counter."""
+    return list(session.scalars(sa.select(Counter).order_by(col(Counter.name), col(Counter.labels))))

@@ -1,0 +1,144 @@
+"""The webhook outbox: which deliveries are due, their claims, and what every attempt was answered with."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from worker.models import Delivery, DeliveryAttempt, Event, Job
+
+PENDING, DELIVERED, EXHAUSTED, HELD, CANCELLED = "pending", "delivered", "exhausted", "held", "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A claimed delivery with the bytes to send."""
+
+    id: str
+    project_id: str
+    job_id: str
+    event_id: str
+    event_type: str
+    url: str
+    host: str
+    number: int
+    request_id: str | None
+    body: bytes
+
+
+def claim(
+    session: Session, *, claim: str, now: datetime, until: datetime, limit: int, skip_hosts: Collection[str] = ()
+) -> list[Due]:
+    """Claim up to `limit` deliveries that are due, but none to `skip_hosts`."""
+    due = sa.select(col(Delivery.id)).where(
+        sa.text("status = 'pending'"), col(Delivery.due_at) <= now, col(Delivery.host).not_in(skip_hosts)
+    )
+    chosen = due.order_by(col(Delivery.due_at)).limit(limit).with_for_update(skip_locked=True).cte("due")
+    chosen = chosen.prefix_with("MATERIALIZED", dialect="postgresql")
+    statement = (
+        sa.update(Delivery)
+        .where(col(Delivery.id).in_(sa.select(chosen.c.id)))
+        .values(claim=claim, due_at=until)
+        .returning(Delivery)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    taken = list(session.scalars(statement))
+    events = sa.select(col(Event.id), col(Event.type), col(Event.payload), col(Job.request_id))
+    events = events.join(Job, col(Job.id) == col(Event.job_id))
+    found = {row.id: row for row in session.execute(events.where(col(Event.id).in_({d.event_id for d in taken})))}
+    return [_due(delivery, found[delivery.event_id]) for delivery in taken]
+
+
+def _due(delivery: Delivery, event: Any) -> Due:
+    return Due(
+        id=delivery.id,
+        project_id=delivery.project_id,
+        job_id=delivery.job_id,
+        event_id=delivery.event_id,
+        event_type=event.type,
+        url=delivery.url,
+        host=delivery.host,
+        number=delivery.attempts + 1,
+        request_id=event.request_id,
+        body=event.payload or b"",
+    )
+
+
+def record(session: Session, delivery_id: str, *, claim: str, values: dict[str, Any]) -> bool:
+    """Write an attempt's outcome if the claim still holds."""
+    statement = (
+        sa.update(Delivery)
+        .where(col(Delivery.id) == delivery_id, col(Delivery.claim) == claim, col(Delivery.status) == PENDING)
+        .values(claim=None, **values)
+        .returning(col(Delivery.id))
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(statement).first() is not None
+
+
+def put_back(session: Session, delivery_ids: Collection[str], *, claim: str, due_at: datetime) -> None:
+    """Give back what was claimed and not sent."""
+    statement = (
+        sa.update(Delivery)
+        .where(col(Delivery.id).in_(delivery_ids), col(Delivery.claim) == claim, col(Delivery.status) == PENDING)
+        .values(claim=None, due_at=due_at)
+    )
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def log(session: Session, attempt: DeliveryAttempt) -> None:
+    """Keep what an attempt was answered with."""
+    session.add(attempt)
+    session.flush()
+
+
+def next_due(session: Session) -> datetime | None:
+    """When the next delivery is due; None when none waits."""
+    due = sa.select(col(Delivery.due_at)).where(sa.text("status = 'pending'"), col(Delivery.due_at).is_not(None))
+    return session.execute(due.order_by(col(Delivery.due_at)).limit(1)).scalar_one_or_none()
+
+
+def due_count(session: Session, now: datetime, limit: int) -> int:
+    """How many deliveries are due, counted no further than `limit`."""
+    due = sa.select(col(Delivery.id)).where(sa.text("status = 'pending'"), col(Delivery.due_at) <= now).limit(limit)
+    return int(session.execute(sa.select(sa.func.count()).select_from(due.subquery())).scalar_one())
+
+
+def get(session: Session, delivery_id: str, project_id: str) -> Delivery | None:
+    """The delivery; None where it does not exist or is another project's."""
+    delivery = session.get(Delivery, delivery_id, populate_existing=True)
+    return delivery if delivery and delivery.project_id == project_id else None
+
+
+def attempts(session: Session, delivery_ids: Collection[str]) -> list[DeliveryAttempt]:
+    """Every attempt of these deliveries, in order."""
+    statement = sa.select(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id).in_(delivery_ids))
+    return list(session.scalars(statement.order_by(col(DeliveryAttempt.delivery_id), col(DeliveryAttempt.number))))
+
+
+def of_job(session: Session, job_id: str, *, before: str | None, limit: int) -> list[Delivery]:
+    """Deliveries of a job, newest first, older than the delivery `before`."""
+    statement = sa.select(Delivery).where(col(Delivery.job_id) == job_id)
+    if before:
+        statement = statement.where(col(Delivery.id) < before)
+    return list(session.scalars(statement.order_by(col(Delivery.id).desc()).limit(limit)))
+
+
+def again(session: Session, delivery_id: str, now: datetime) -> Delivery | None:
+    """Send once more, now; None where its payload is gone or it was cancelled."""
+    has_payload = sa.select(col(Event.id)).where(col(Event.payload).is_not(None))
+    statement = (
+        sa.update(Delivery)
+        .where(
+            col(Delivery.id) == delivery_id,
+            col(Delivery.status) != CANCELLED,
+            col(Delivery.event_id).in_(has_payload),
+        )
+        .values(status=PENDING, due_at=now, claim=None)
+        .returning(Delivery)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return session.scalars(statement).one_or_none()

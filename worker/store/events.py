@@ -1,0 +1,38 @@
+"""Reading what happened to jobs: their events by sequence, and which jobs moved."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import defer
+from sqlmodel import Session, col
+
+from worker.models import Event, Job
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """Just enough of a job to know whether it is worth reading."""
+
+    status: str
+    sequence: int
+
+
+def of_job(session: Session, job_id: str, *, after: int, limit: int) -> list[Event]:
+    """Events of a job in order, from the one after the sequence number `after`; without their webhook bodies."""
+    statement = sa.select(Event).where(col(Event.job_id) == job_id, col(Event.sequence) > after)
+    # Bodies may be 256 KiB each and are for receivers only.
+    lean = statement.options(defer(Event.payload, raiseload=True))  # type: ignore[arg-type]
+    return list(session.scalars(lean.order_by(col(Event.sequence)).limit(limit)))
+
+
+def types(session: Session, event_ids: Collection[str]) -> dict[str, str]:
+    """The type of each of these events."""
+    statement = sa.select(col(Event.id), col(Event.type)).where(col(Event.id).in_(event_ids))
+    return {row.id: row.type for row in session.execute(statement)}
+
+
+def glances(session: Session, job_ids: Collection[str]) -> dict[str, Glance]:
+    """Status and last sequence number of these jobs, those that exist."""
+    statement = sa.select(col(Job.id), col(Job.status), col(Job.sequence)).where(col(Job.id).in_(job_ids))
+    return {row.id: Glance(row.status, row.sequence) for row in session.execute(statement)}

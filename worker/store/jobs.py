@@ -1,0 +1,121 @@
+"""Reading jobs: one, a page, those that wait for another, and the counts that limits and metrics rest on."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col
+
+from worker.models import IN_FLIGHT, STARTABLE, SWEPT, Job, JobInput
+from worker.states import TERMINAL, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What `GET /v1/jobs` can ask for; empty fields ask for nothing."""
+
+    statuses: Sequence[str] = ()
+    kind: str | None = None
+    target: str | None = None
+    priority: int | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    conversation_id: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def get(session: Session, job_id: str, project_id: str | None = None) -> Job | None:
+    """The job; None where it does not exist or belongs to another project than the one named."""
+    job = session.get(Job, job_id, populate_existing=True)
+    return job if job and project_id in {None, job.project_id} else None
+
+
+def locked(session: Session, job_id: str) -> Job | None:
+    """The job, kept as it is by anyone else until the end of the transaction; None where it does not exist."""
+    statement = sa.select(Job).where(col(Job.id) == job_id).with_for_update()
+    return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+
+
+def page(session: Session, project_id: str, filters: Filters, *, before: str | None, limit: int) -> list[Job]:
+    """Up to `limit` jobs of a project, newest first, older than the job `before`."""
+    statement = sa.select(Job).where(col(Job.project_id) == project_id, *_conditions(filters))
+    if before:
+        statement = statement.where(col(Job.id) < before)
+    return list(session.scalars(statement.order_by(col(Job.id).desc()).limit(limit)))
+
+
+def _conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [
+        column == value
+        for column, value in (
+            (col(Job.kind), filters.kind),
+            (col(Job.target), filters.target),
+            (col(Job.priority), filters.priority),
+            (col(Job.conversation_id), filters.conversation_id),
+        )
+        if value is not None
+    ]
+    if filters.statuses:
+        conditions.append(col(Job.status).in_(filters.statuses))
+    if filters.created_after:
+        conditions.append(col(Job.created_at) > filters.created_after)
+    if filters.created_before:
+        conditions.append(col(Job.created_at) < filters.created_before)
+    for column, pairs in ((col(Job.user_metadata), filters.metadata), (col(Job.labels), filters.labels)):
+        conditions += [column[key].as_string() == value for key, value in pairs.items()]
+    return conditions
+
+
+def body(session: Session, job_id: str, turn: int) -> bytes | None:
+    """The create body of one turn, as JSON bytes."""
+    found = session.get(JobInput, (job_id, turn))
+    return found.body if found else None
+
+
+def followers(session: Session, job_id: str, limit: int) -> list[Job]:
+    """Jobs that wait for this one to end."""
+    waiting = sa.select(Job).where(col(Job.previous_job_id) == job_id, col(Job.status) == Status.SCHEDULED)
+    return list(session.scalars(waiting.where(col(Job.due_at).is_(None)).limit(limit)))
+
+
+def left_waiting(session: Session, ended: Collection[Status], limit: int) -> list[Job]:
+    """Jobs that still wait although their predecessor has ended or is gone."""
+    before = aliased(Job)
+    is_live = sa.exists().where(col(before.id) == col(Job.previous_job_id), col(before.status).not_in(ended))
+    waiting = sa.select(Job).where(
+        sa.text(SWEPT),
+        col(Job.status) == Status.SCHEDULED,
+        col(Job.previous_job_id).is_not(None),
+        col(Job.due_at).is_(None),
+    )
+    return list(session.scalars(waiting.where(~is_live).limit(limit)))
+
+
+def dependents(session: Session, job_id: str) -> bool:
+    """Whether a job that has not ended builds on this one."""
+    live = [status for status in Status if status not in TERMINAL]
+    statement = sa.select(col(Job.id)).where(col(Job.previous_job_id) == job_id, col(Job.status).in_(live)).limit(1)
+    return session.execute(statement).first() is not None
+
+
+def in_flight(session: Session, target: str | None = None) -> int:
+    """How many jobs may have an interaction alive upstream, counted from rows: a counter could leak."""
+    statement = sa.select(sa.func.count()).select_from(Job).where(sa.text(IN_FLIGHT))
+    if target is not None:
+        statement = statement.where(col(Job.target) == target)
+    return int(session.execute(statement).scalar_one())
+
+
+def full_targets(session: Session, limit: int) -> list[str]:
+    """Targets with `limit` jobs in flight or more."""
+    statement = sa.select(col(Job.target)).where(sa.text(IN_FLIGHT)).group_by(col(Job.target))
+    return list(session.scalars(statement.having(sa.func.count() >= limit)))
+
+
+def queued(session: Session) -> int:
+    """How many jobs wait to be started."""
+    statement = sa.select(sa.func.count()).select_from(Job).where(sa.text(STARTABLE))
+    return int(session.execute(statement).scalar_one())

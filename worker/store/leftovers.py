@@ -1,0 +1,36 @@
+"""What removed jobs left outside the database: interactions upstream and artifact folders, until they are gone too."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from worker.models import Leftover
+
+INTERACTION, ARTIFACTS = "interaction", "artifacts"
+
+
+def add(session: Session, found: Iterable[tuple[str, str]], due_at: datetime) -> list[Leftover]:
+    """Remember (kind, name) pairs that are to be removed by `due_at` at the latest."""
+    left = [Leftover(kind=kind, name=name, due_at=due_at) for kind, name in found]
+    session.add_all(left)
+    session.flush()
+    return left
+
+
+def due(session: Session, now: datetime, limit: int) -> list[Leftover]:
+    """What is to be tried (again) now."""
+    statement = sa.select(Leftover).where(col(Leftover.due_at) <= now)
+    return list(session.scalars(statement.order_by(col(Leftover.due_at)).limit(limit)))
+
+
+def gone(session: Session, name: str) -> None:
+    """It is removed, or will not be tried any more."""
+    session.execute(sa.delete(Leftover).where(col(Leftover.name) == name))
+
+
+def later(session: Session, name: str, *, tries: int, due_at: datetime) -> None:
+    """It could not be removed yet."""
+    statement = sa.update(Leftover).where(col(Leftover.name) == name).values(tries=tries, due_at=due_at)
+    session.execute(statement, execution_options={"synchronize_session": False})

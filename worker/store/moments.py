@@ -1,0 +1,31 @@
+"""When things last happened: the tickers' compare-and-set and the signs of life that `/readyz` shows."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col
+
+from worker.models import Moment
+
+SWEEP, CONSUMED, UPSTREAM, PRUNE = "sweep", "consumed", "upstream", "prune"
+
+
+def win(session: Session, name: str, *, now: datetime, before: datetime) -> bool:
+    """Whether the caller is the one to act: true for one caller since `before`."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    first = insert(Moment).values(name=name, at=now).on_conflict_do_nothing().returning(col(Moment.name))
+    if session.execute(first).first() is not None:
+        return True
+    later = sa.update(Moment).where(col(Moment.name) == name, col(Moment.at) <= before).values(at=now)
+    return session.execute(later.returning(col(Moment.name))).first() is not None
+
+
+def note(session: Session, name: str, now: datetime) -> None:
+    """It happened now."""
+    win(session, name, now=now, before=now)
+
+
+def all_moments(session: Session) -> dict[str, datetime]:
+    """When each thing last happened."""
+    return {moment.name: moment.at for moment in session.scalars(sa.select(Moment))}

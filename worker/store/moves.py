@@ -1,0 +1,124 @@
+"""The one way a job changes its status: a guarded UPDATE that writes event and webhook outbox beside it."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from worker import document, ids
+from worker.models import Delivery, Event, Job
+from worker.states import DEFAULT_EVENTS, EVENTS, TERMINAL, Status, may_move
+
+PENDING = "pending"
+NEXT_SEQUENCE = col(Job.sequence) + 1
+"""Numbers the event that is about to be appended."""
+
+AT_THE_END: dict[str, Any] = {"due_at": None, "claim": None, "deadline_at": None, "required_action": None}
+
+
+def move(
+    session: Session,
+    job_id: str,
+    *,
+    sources: Collection[Status],
+    target: Status,
+    now: datetime,
+    claim: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    outcome: dict[str, Any] | None = None,
+    result_expires_at: datetime | None = None,
+) -> Job | None:
+    """Move a job to `target` if it is in one of `sources` (and under `claim`, if given); None: the race was lost.
+
+    Writes the event and the deliveries of that move. `outcome` is the result's output, for the webhook's body.
+    """
+    illegal = [source for source in sources if not may_move(source, target)]
+    if illegal:
+        raise ValueError(f"no job moves from {', '.join(illegal)} to {target}")
+    changes: dict[str, Any] = {"status": target, **(values or {})}
+    if target in TERMINAL:
+        changes = {**AT_THE_END, "finished_at": now, **changes}
+    if target in EVENTS:
+        changes["sequence"] = NEXT_SEQUENCE
+    job = change(session, job_id, statuses=sources, claim=claim, values=changes)
+    if job is not None and target in EVENTS:
+        append(session, job, EVENTS[target], now, outcome=outcome, result_expires_at=result_expires_at)
+    return job
+
+
+def change(
+    session: Session,
+    job_id: str,
+    *,
+    statuses: Collection[Status],
+    claim: str | None = None,
+    values: Mapping[str, Any],
+) -> Job | None:
+    """Change fields of a job that is in one of `statuses` (and under `claim`, if given); None: it is not, any more."""
+    statement = sa.update(Job).where(col(Job.id) == job_id, col(Job.status).in_(statuses))
+    if claim is not None:
+        statement = statement.where(col(Job.claim) == claim)
+    options = {"synchronize_session": False, "populate_existing": True}
+    returning = statement.values(dict(values)).returning(Job)
+    return session.execute(returning, execution_options=options).scalar_one_or_none()
+
+
+def append(
+    session: Session,
+    job: Job,
+    event_type: str,
+    now: datetime,
+    *,
+    outcome: dict[str, Any] | None = None,
+    result_expires_at: datetime | None = None,
+) -> Event:
+    """Write the event numbered `job.sequence` and one delivery for each subscriber."""
+    event = Event(
+        id=ids.new("evt", int(now.timestamp() * 1000)),
+        project_id=job.project_id,
+        job_id=job.id,
+        sequence=job.sequence,
+        type=event_type,
+        created_at=now,
+        data=_summary(job),
+    )
+    if hears(job, event_type):
+        event.payload = document.payload(event, document.render(job, outcome, result_expires_at))
+        session.add(event)
+        session.flush()
+        session.add(_delivery(event, job.webhook_url or "", now))
+    else:
+        session.add(event)
+    return event
+
+
+def hears(job: Job, event_type: str) -> bool:
+    """Whether the job's own `webhook_url` wants events of this type."""
+    wanted = DEFAULT_EVENTS if job.webhook_events is None else job.webhook_events
+    return bool(job.webhook_url) and event_type in wanted
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    summary: dict[str, Any] = {"status": job.status, "turn": job.turn, "attempt": job.attempt}
+    if job.interaction_id:
+        summary["interaction_id"] = job.interaction_id
+    if job.error:
+        summary["error"] = {name: job.error.get(name) for name in ("code", "message", "retryable")}
+    return summary
+
+
+def _delivery(event: Event, url: str, now: datetime) -> Delivery:
+    return Delivery(
+        id=ids.new("dlv", int(now.timestamp() * 1000)),
+        project_id=event.project_id,
+        job_id=event.job_id,
+        event_id=event.id,
+        url=url,
+        host=urlsplit(url).hostname or "",
+        status=PENDING,
+        created_at=now,
+        due_at=now,
+    )

@@ -1,0 +1,131 @@
+"""Projects, their API keys and the secret that signs their `webhook_url` deliveries."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from worker import ids
+from worker.keys import Issued
+from worker.models import ApiKey, Project, Sealing
+
+DEFAULT = "default"
+OVERLAP = timedelta(hours=24)
+
+
+def create_project(session: Session, name: str, *, sealed_secret: bytes, now: datetime) -> Project:
+    """A project with its webhook secret."""
+    project = Project(id=ids.new("prj"), name=name, created_at=now, webhook_secret=sealed_secret)
+    session.add(project)
+    session.flush()
+    return project
+
+
+def by_name(session: Session, name: str) -> Project | None:
+    """The project of this name."""
+    return session.scalars(sa.select(Project).where(col(Project.name) == name)).one_or_none()
+
+
+def get(session: Session, project_id: str) -> Project | None:
+    """The project."""
+    return session.get(Project, project_id, populate_existing=True)
+
+
+def several(session: Session, project_ids: Collection[str]) -> list[Project]:
+    """These projects."""
+    return list(session.scalars(sa.select(Project).where(col(Project.id).in_(project_ids))))
+
+
+def add_key(
+    session: Session, project_id: str, name: str, issued: Issued, *, scopes: list[str], now: datetime
+) -> ApiKey:
+    """Store a key by its digest."""
+    key = ApiKey(
+        id=ids.new("key"),
+        project_id=project_id,
+        name=name,
+        digest=issued.digest,
+        hint=issued.hint,
+        scopes=scopes,
+        created_at=now,
+    )
+    session.add(key)
+    session.flush()
+    return key
+
+
+def has_key(session: Session, digest: str) -> bool:
+    """Whether this key was ever stored."""
+    return session.execute(sa.select(col(ApiKey.id)).where(col(ApiKey.digest) == digest)).first() is not None
+
+
+def by_key(session: Session, digest: str, now: datetime) -> tuple[Project, ApiKey] | None:
+    """Who holds this key; None where it does not exist, is revoked or has expired."""
+    statement = (
+        sa.select(Project, ApiKey)
+        .join(ApiKey, col(ApiKey.project_id) == col(Project.id))
+        .where(
+            col(ApiKey.digest) == digest,
+            col(ApiKey.revoked_at).is_(None),
+            sa.or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > now),
+        )
+    )
+    found = session.execute(statement).one_or_none()
+    return (found[0], found[1]) if found else None
+
+
+def touch_key(session: Session, key_id: str, now: datetime) -> None:
+    """Remember when the key was last used."""
+    session.execute(sa.update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=now))
+
+
+def keys(session: Session) -> list[tuple[ApiKey, str]]:
+    """Every key with its project's name, oldest first."""
+    statement = sa.select(ApiKey, col(Project.name)).join(Project, col(ApiKey.project_id) == col(Project.id))
+    return [(row[0], row[1]) for row in session.execute(statement.order_by(col(ApiKey.id)))]
+
+
+def revoke(session: Session, key_id: str, now: datetime) -> bool:
+    """End a key at once; whether it was alive."""
+    statement = (
+        sa.update(ApiKey)
+        .where(col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None))
+        .values(revoked_at=now)
+        .returning(col(ApiKey.id))
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(statement).first() is not None
+
+
+def rotate_secret(session: Session, project_id: str, *, sealed_secret: bytes, now: datetime) -> None:
+    """A new webhook secret; the old one signs along for OVERLAP."""
+    statement = (
+        sa.update(Project)
+        .where(col(Project.id) == project_id)
+        .values(
+            old_webhook_secret=Project.webhook_secret,
+            old_webhook_secret_until=now + OVERLAP,
+            webhook_secret=sealed_secret,
+        )
+    )
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def live_secrets(project: Project, now: datetime) -> list[bytes]:
+    """The sealed secrets that sign now, the newest first."""
+    old = project.old_webhook_secret
+    until = project.old_webhook_secret_until
+    return [project.webhook_secret, *([old] if old and until and until > now else [])]
+
+
+def sealing(session: Session, name: str) -> bytes | None:
+    """The stored check value of the encryption key."""
+    found = session.get(Sealing, name)
+    return found.sealed if found else None
+
+
+def add_sealing(session: Session, name: str, sealed: bytes) -> None:
+    """Store the check value of the encryption key."""
+    session.add(Sealing(name=name, sealed=sealed))
+    session.flush()

@@ -1,0 +1,122 @@
+"""Logs and metrics: one wide line for each step, and counters that the ticker adds up in the database.
+
+Nothing passed here may hold a prompt, a payload, a secret or a URL's query. Labels are bounded: never an id.
+"""
+
+import json
+import logging
+import sys
+import threading
+import traceback
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import structlog
+
+LAG_BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+QUIET = (
+    *("httpx", "httpx2", "httpcore", "httpcore2", "google_genai", "aiohttp.access"),
+    *("celery.worker.strategy", "celery.app.trace", "kombu", "asyncio", "alembic"),
+)
+"""Libraries whose lines carry URLs or bodies, or say again what a step's own line says."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("nightdesk")
+
+_counts: defaultdict[tuple[str, frozenset[tuple[str, str]]], float] = defaultdict(float)
+_lock = threading.Lock()
+
+
+def set_up(log_format: Literal["console", "json"] | None, level: str) -> None:
+    """Send every log line, ours and the libraries', to stderr in one format."""
+    if (log_format or ("console" if sys.stderr.isatty() else "json")) == "console":
+        renderer: structlog.types.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    last: list[structlog.types.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        renderer,
+    ]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def step(event: str, **fields: Any) -> Iterator[dict[str, Any]]:
+    """One wide line at the end of a step, with its duration; the block adds `outcome` and what else it learns."""
+    began = perf_counter()
+    line: dict[str, Any] = dict(fields)
+    try:
+        yield line
+    except Exception as error:
+        line.setdefault("outcome", "error")
+        line["error"] = type(error).__name__
+        raise
+    finally:
+        line["duration_ms"] = round((perf_counter() - began) * 1000, 1)
+        line.setdefault("outcome", "ok")
+        count("nightdesk_steps_total", event=event, outcome=str(line["outcome"]))
+        log.info(event, **line)
+
+
+def crashed(event: str, error: Exception, **fields: Any) -> None:
+    """One line about what nobody foresaw: its kind and its place, not its text, which may quote a prompt or a row."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    told = {"error": type(error).__name__, "place": f"{Path(place.filename).name}:{place.lineno}"}
+    count("nightdesk_crashes_total", event=event)
+    log.error(event, outcome="crashed", **told, **fields)
+
+
+def count(name: str, amount: float = 1, /, **labels: str) -> None:
+    """Add to a counter."""
+    with _lock:
+        _counts[name, frozenset(labels.items())] += amount
+
+
+def observe(name: str, *values_s: float, **labels: str) -> None:
+    """Add durations to a histogram (cumulative buckets, sum and count, as Prometheus has them)."""
+    if not values_s:
+        return
+    for bound in LAG_BOUNDS_S:
+        within = sum(value <= bound for value in values_s)
+        if within:
+            count(f"{name}_bucket", within, le=f"{bound:g}", **labels)
+    count(f"{name}_bucket", len(values_s), le="+Inf", **labels)
+    count(f"{name}_sum", sum(values_s), **labels)
+    count(f"{name}_count", len(values_s), **labels)
+
+
+def drain() -> dict[tuple[str, str], float]:
+    """Take what was counted since the last call, by name and labels as JSON."""
+    with _lock:
+        taken = dict(_counts)
+        _counts.clear()
+    return {(name, json.dumps(dict(labels), sort_keys=True)): value for (name, labels), value in taken.items()}
+
+
+def restore(amounts: dict[tuple[str, str], float]) -> None:
+    """Give back what could not be stored."""
+    with _lock:
+        for (name, labels), value in amounts.items():
+            _counts[name, frozenset(json.loads(labels).items())] += value
