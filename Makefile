@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 
-.PHONY: help install install-dev up test check format bench lock clean
+.PHONY: help install install-dev up test check format bench chaos lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ format: install-dev ## mend what can be mended by itself
 
 bench: install-dev ## the figures of the README, side by side
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: install-dev ## kill, freeze and cut off every part of an installation, then check its books
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: install-dev ## renew the hashed locks from pyproject.toml
 	$(BIN)/$(LOCK) --extra build --output-file requirements.lock

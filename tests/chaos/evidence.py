@@ -1,0 +1,103 @@
+"""What the books are checked with, gathered once when a run is over: each party's own account of what happened."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import httpx2
+import orjson
+import sqlalchemy as sa
+from sqlmodel import col
+
+from tests.chaos.client import Clients, Heard
+from tests.chaos.orders import Order
+from tests.chaos.site import Deed, Site
+from tests.chaos.watcher import Seen
+from worker.dev.simulator.prompt import prompt_hash
+from worker.models import Delivery, Event, Interaction, Job
+
+KEY = {"x-goog-api-key": "simulated"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The clients', the database's, the API's, the upstream's and the receiver's accounts."""
+
+    orders: Sequence[Order]
+    heard: Sequence[Heard]
+    faults: Sequence[str]
+    diary: Sequence[Deed]
+    now: datetime
+    jobs: Mapping[str, Job]
+    events: Mapping[str, list[Event]]
+    deliveries: Mapping[str, list[Delivery]]
+    """By event, unlike events and interactions, which are by job."""
+    interactions: Mapping[str, list[Interaction]]
+    shown: Mapping[str, dict[str, Any]]
+    """Each job as the API shows it."""
+    upstream: Sequence[dict[str, Any]]
+    bodies: Mapping[str, dict[str, Any]]
+    """Interactions of completed jobs as the upstream tells them, by id."""
+    received: Sequence[dict[str, Any]]
+    streamed: Mapping[str, Seen]
+    """What the event streams told, by job."""
+    backlog: Mapping[str, int]
+
+    @cached_property
+    def accepted(self) -> Mapping[str, Order]:
+        """The order of each job that was answered 202."""
+        return {job_id: order for order in self.orders for job_id in order.job_ids}
+
+    @cached_property
+    def made(self) -> Mapping[str, list[dict[str, Any]]]:
+        """The upstream's interactions by the job whose prompt they had; under "" those of nobody."""
+        by_hash = {
+            prompt_hash(body["input"]): job_id
+            for order in self.orders
+            if order.job_ids
+            for job_id, body in zip(order.job_ids, order.bodies, strict=True)
+        }
+        found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for one in self.upstream:
+            found[by_hash.get(one["prompt_hash"], "")].append(one)
+        return found
+
+
+def gather(site: Site, clients: Clients) -> Evidence:
+    """Ask everybody; the installation must be at rest."""
+    with site.database.read() as session:
+        jobs = {job.id: job for job in session.scalars(sa.select(Job))}
+        events, interactions = defaultdict(list), defaultdict(list)
+        for event in session.scalars(sa.select(Event).order_by(col(Event.sequence), col(Event.id))):
+            events[event.job_id].append(event)
+        for row in session.scalars(sa.select(Interaction).order_by(col(Interaction.created_at))):
+            interactions[row.job_id].append(row)
+        deliveries = defaultdict(list)
+        for delivery in session.scalars(sa.select(Delivery)):
+            deliveries[delivery.event_id].append(delivery)
+    completed = [str(job.interaction_id) for job in jobs.values() if job.status == "completed"]
+    return Evidence(
+        orders=clients.orders,
+        heard=clients.heard,
+        faults=clients.faults,
+        diary=site.diary,
+        now=datetime.now(UTC),
+        jobs=jobs,
+        events=events,
+        deliveries=deliveries,
+        interactions=interactions,
+        shown=_each(f"{site.stack.url}/v1/jobs", list(jobs), site.stack.headers),
+        upstream=site.control.interactions(),
+        bodies=_each(f"{site.stack.simulator_url}/v1/interactions", completed, KEY),
+        received=[orjson.loads(line) for line in site.hooks.read_bytes().splitlines()],
+        streamed=clients.watcher.seen,
+        backlog=site.backlog(),
+    )
+
+
+def _each(url: str, names: Sequence[str], headers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    with httpx2.Client(headers=dict(headers), timeout=30) as client:
+        return {name: client.get(f"{url}/{name}").json() for name in names}

@@ -1,0 +1,198 @@
+"""Where a scenario takes place: the stack, the receiver, the database's server, and a diary of what is done to them."""
+
+import os
+import signal
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import time
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+import psycopg
+import sqlalchemy as sa
+
+from tests.chaos import receiver
+from tests.postgres import Postgres
+from tests.stack import Stack, free_port
+from tests.waiting import eventually
+from worker.app import QUEUES, redis_client
+from worker.database import Database
+from worker.dev.simulator import Control
+from worker.errors import Unavailable
+
+RETRY_LADDER = "0,1,1,2,2" + ",3" * 40
+QUICK = {
+    "NIGHTDESK_LOG_LEVEL": "info",
+    "NIGHTDESK_POLL_AGENT_START_S": "1",
+    "NIGHTDESK_POLL_AGENT_FACTOR": "1.5",
+    "NIGHTDESK_POLL_AGENT_CAP_S": "10",
+    "NIGHTDESK_WEBHOOK_RETRY_S": RETRY_LADDER,
+}
+"""Agents are polled as models are, and webhooks are retried for minutes instead of days."""
+
+ENDING = frozenset({signal.SIGKILL, signal.SIGTERM})
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing that was done to the installation, and when."""
+
+    at: float
+    what: str
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    """Of every job at that moment, where somebody will ask."""
+
+
+@dataclass
+class Site:
+    """Build it with `with`; everything is started and ready inside the block. Use it from the main thread."""
+
+    folder: Path
+    postgres: Postgres | None = None
+    workers: int = 2
+    env: Mapping[str, str] = field(default_factory=dict)
+    simulator: Mapping[str, object] = field(default_factory=dict)
+    diary: list[Deed] = field(default_factory=list)
+    absent: set[str] = field(default_factory=set)
+    """Processes that are not to be started again for now."""
+    own_deaths: list[str] = field(default_factory=list)
+    """Processes that ended without a signal from here, with their exit status."""
+    broken: list[str] = field(default_factory=list)
+    """Promises that a fault saw broken while it happened."""
+    _struck: set[str] = field(default_factory=set)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.database_url = self._database() if self.postgres is not None else ""
+        options = {"state_path": str(self.folder / "simulator.journal"), "latency_s": 0.05, **self.simulator}
+        self.stack = Stack(self.folder, self.database_url, self.workers, simulator=options, env={**QUICK, **self.env})
+        try:
+            self.stack.__enter__()
+        except BaseException:
+            self._drop()
+            raise
+        try:
+            self.control = Control(self.stack.simulator_url)
+            self.database = Database(self.stack.settings.database, connections=4)
+            self.redis = redis_client(self.stack.settings, timeout_s=5)
+            self._start_receiver()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.redis.close()
+        self.database.close()
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            # What they are in the middle of is of no interest any more.
+            for process in self.stack.processes.values():
+                process.kill()
+            self.stack.__exit__(None, None, None)
+        finally:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self.postgres is not None:
+            self.postgres.drop(self.database_url)
+
+    def _database(self) -> str:
+        """A database whose commits hold when the server is killed; the tests' server trades that for speed."""
+        assert self.postgres is not None
+        url = self.postgres.fresh()
+        with psycopg.connect(url, autocommit=True) as connection:
+            name = connection.info.dbname
+            connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = on".encode())
+        return url
+
+    def _start_receiver(self) -> None:
+        self.hooks_port = free_port()
+        self.hooks = self.folder / "received.jsonl"
+        secret = httpx2.get(f"{self.stack.url}/v1/webhook-secret", headers=self.stack.headers, timeout=10).json()
+        environment = {receiver.SECRET: secret["secret"], "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-m", "tests.chaos.receiver", str(self.hooks_port), str(self.hooks)]
+        self.stack.spawn("receiver", command, environment)
+        eventually(self.hooks.exists, within_s=20, what="the receiver's start")
+
+    @property
+    def hook(self) -> str:
+        """A webhook URL with `{host}` and `{manner}` left open."""
+        return f"http://{{host}}:{self.hooks_port}/{{manner}}"
+
+    @property
+    def worker_names(self) -> list[str]:
+        """Every worker, whether it runs or not."""
+        return [f"worker-{number}" for number in range(self.workers)]
+
+    def note(self, what: str) -> None:
+        """Write down what is being done now."""
+        self.diary.append(Deed(time(), what))
+        with (self.folder / "diary.log").open("a") as lines:
+            lines.write(f"{time():.3f} {what}\n")
+
+    def note_with_statuses(self, what: str) -> None:
+        """Write down what was just done, and how every job stood then."""
+        statuses = {row.id: row.status for row in self.ask("SELECT id, status FROM job")}
+        self.diary.append(Deed(time(), what, statuses))
+
+    def mend(self) -> None:
+        """Start again what died, as a supervisor would; a death that nobody here caused is counted."""
+        for name, status in self.stack.mend(*self.absent).items():
+            self.note(f"{name} started again after status {status}")
+            if name in self._struck:
+                self._struck.discard(name)
+            else:
+                self.own_deaths.append(f"{name} {status}")
+
+    def signal(self, name: str, how: signal.Signals) -> bool:
+        """Send a signal to a process; False: it is dead already."""
+        process = self.stack.processes[name]
+        if process.poll() is not None:
+            return False
+        self.note(f"{how.name} {name}")
+        if how in ENDING:
+            self._struck.add(name)
+        process.send_signal(how)
+        return True
+
+    def ask(self, statement: str, **given: Any) -> list[Any]:
+        """Rows of the database; raises Unavailable while it is away."""
+        with self.database.read() as session:
+            return list(session.execute(sa.text(statement), given).all())
+
+    def number(self, statement: str, **given: Any) -> int | None:
+        """The one number that a statement gives; None while the database is away."""
+        try:
+            return int(self.ask(statement, **given)[0][0])
+        except Unavailable:
+            return None
+
+    def backlog(self) -> dict[str, int]:
+        """How many messages wait in each queue."""
+        return {queue: int(self.redis.llen(queue)) for queue in QUEUES.values()}
+
+    def is_at_rest(self) -> bool:
+        """Whether everything is settled, no message waits, and API and upstream answer."""
+        try:
+            urls = (f"{self.stack.url}/readyz", f"{self.stack.simulator_url}/_sim")
+            is_up = all(httpx2.get(url, timeout=5).status_code == 200 for url in urls)
+        except httpx2.HTTPError:
+            return False
+        return is_up and self.is_settled() and not any(self.backlog().values())
+
+    def is_settled(self, manners: Collection[str] = receiver.LIVE) -> bool:
+        """Whether every job has ended, and every event has reached its receiver, or was tried where that is dead."""
+        running = self.number("SELECT count(*) FROM job WHERE finished_at IS NULL")
+        untried = self.number("SELECT count(*) FROM delivery WHERE status = 'pending' AND attempts = 0")
+        if running != 0 or untried != 0:
+            return False
+        owed = "SELECT count(*) FROM delivery WHERE status = 'pending' AND host = :host"
+        return all(self.number(owed, host=receiver.HOSTS[manner]) == 0 for manner in manners)
