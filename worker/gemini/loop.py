@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 STOP_S = 5.0
+LAST_LOOK_S = 0.5
 
 
 class LoopThread:
@@ -68,6 +69,9 @@ class LoopThread:
         future = self.submit(work)
         try:
             return future.result(timeout_s)
+        except TimeoutError:
+            # Where the whole process was stopped for longer, the loop has had no time yet to take what came.
+            return future.result(LAST_LOOK_S)
         finally:
             future.cancel()
 
