@@ -160,13 +160,15 @@ SCENARIOS: dict[str, Scenario] = {
     "zombies": Scenario(
         about="workers stopped for longer than their claims, in the middle of creates, that go on as if nothing were",
         faults=(
-            upstream("create", "slow", delay_s=1.5, for_s=40.0, probability=0.3),
-            again(3, 2, once(is_creating, freeze(14))),
-            again(2, 6, freeze(9)),
+            upstream("create", "slow", delay_s=1.5, for_s=50.0, probability=0.3),
+            in_turn(
+                after(3, once(is_creating, freeze(22, "worker-0", "worker-1"))),
+                again(2, 1, once(is_creating, freeze(12, "worker-1", "worker-2"))),
+            ),
         ),
         terms=UNCONFIRMED,
         workers=3,
-        over_s=36,
+        over_s=48,
     ),
     "redis-gone": Scenario(
         about="Redis killed, and back after a minute",
