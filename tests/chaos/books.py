@@ -229,7 +229,7 @@ def _is_explained(evidence: Evidence, job: Job, terms: Terms) -> bool:
         return evidence.jobs[job.previous_job_id or ""].status != Status.COMPLETED
     if code == "create_unconfirmed":
         rows = evidence.interactions.get(job.id, [])
-        is_lost = bool(rows) and rows[-1].sent_at is not None and rows[-1].upstream_id is None
+        is_lost = bool(rows) and rows[-1].sent_at is not None and (rows[-1].upstream_id is None or rows[-1].orphan)
         return is_lost and code in terms.errors
     return code in terms.errors
 
