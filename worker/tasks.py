@@ -13,7 +13,8 @@ from celery import Celery
 
 from worker.app import CANCEL, DELIVER, POLL, START
 from worker.context import Context
-from worker.flow import cancel, deliver, poll, start, wake
+from worker.flow import cancel, deliver, poll, start
+from worker.flow.line import Line
 from worker.telemetry import count
 
 POLL_THREADS = 2
@@ -62,15 +63,14 @@ class Shares:
 
 def register(app: Celery, context: Context, shares: Shares) -> None:
     """Give the worker its four tasks; each gives back what Flower shows of it."""
-    line = wake.Line(context)
+    line = Line(context)
 
     @app.task(name=START)
     def job_start(job_id: str) -> dict[str, str] | str:
-        outcomes: dict[str, str] | None = shares.run(START, lambda: start.run_on(context, job_id, line.next))
-        if outcomes is None:
-            wake.release(context, job_id)
-            return "busy"
-        return outcomes
+        # Whoever serves the line takes this job, too.
+        if not line.join(job_id):
+            return "in line"
+        return shares.run(START, lambda: start.run(context, line)) or "busy"
 
     @app.task(name=POLL)
     def job_poll() -> dict[str, int] | str:

@@ -1,8 +1,9 @@
 """Gates of the upstream: what a refusal closes, who may try again first, and what opens it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
+from math import inf
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlmodel import Session
@@ -12,8 +13,7 @@ from worker.errors import UpstreamError
 from worker.flow.wake import HINT
 from worker.models import Gate, Job
 from worker.retry import REFUSED
-from worker.states import Status
-from worker.store import gates, jobs, moves
+from worker.store import gates, jobs, starts
 from worker.store.gates import UNAUTHENTICATED
 from worker.telemetry import count, log
 
@@ -25,35 +25,51 @@ PAYMENT, QUOTA, THROTTLED, UNAVAILABLE = "payment_required", "quota_exceeded", "
 KEY_REASONS = {401: UNAUTHENTICATED, 403: UNAUTHENTICATED, 402: PAYMENT}
 
 
-def admits(context: Context, session: Session, job_id: str, target: str, now: datetime) -> bool:
-    """Whether this job may be started now; otherwise it is looked at again shortly."""
-    found = gates.get(session, (gates.KEY, target))
-    is_shut = any(gates.is_shut(gate, now) for gate in found)
-    if not is_shut and not _is_full(context, session, target) and _may_try(context, session, found, now):
-        return True
-    # Never longer: a gate may be opened at any moment, and only open ones are hinted.
-    moves.change(session, job_id, statuses={Status.QUEUED}, values={"due_at": now + HINT})
-    return False
-
-
-def _is_full(context: Context, session: Session, target: str) -> bool:
-    """Limits are counted from rows under the gate's lock, so that they hold between workers."""
-    settings = context.settings
-    limits = ((gates.KEY, None, settings.max_in_flight), (target, target, settings.max_in_flight_per_target))
-    for gate, counted, limit in limits:
-        if limit is not None:
-            gates.lock(session, gate)
-            if jobs.in_flight(session, counted) >= limit:
-                return True
-    return False
-
-
-def _may_try(context: Context, session: Session, found: Sequence[Gate], now: datetime) -> bool:
-    """Half open: where a gate's time is over, one job goes first."""
-    lease = now + timedelta(seconds=context.settings.claim_start_s)
+def admit(context: Context, session: Session, wanted: Mapping[str, str], now: datetime) -> list[str]:
+    """Those of the jobs, given with their targets, that may be started now; the others are looked at again shortly."""
+    targets = sorted(set(wanted.values()))
+    left = _room(context, session, targets)
     # The key's gate first, as everywhere: whoever locks two in another order could wait for ever.
-    closed = sorted((gate.target for gate in found if gate.reason is not None), key=lambda name: name != gates.KEY)
-    return all(gates.try_once(session, name, now=now, until=lease) for name in closed)
+    found = {gate.target: gate for gate in gates.get(session, (gates.KEY, *targets))}
+    for name in (gates.KEY, *targets):
+        gate = found.get(name)
+        if gate is not None and left[name] > 0 and left[gates.KEY] > 0:
+            left[name] = min(left[name], _passing(context, session, gate, now))
+    admitted = []
+    for job_id, target in wanted.items():
+        if left[gates.KEY] > 0 and left[target] > 0:
+            admitted.append(job_id)
+            left[gates.KEY] -= 1
+            left[target] -= 1
+    # Never longer: a gate may be opened at any moment, and only open ones are hinted.
+    starts.hold(session, wanted.keys() - set(admitted), now + HINT)
+    return admitted
+
+
+def _room(context: Context, session: Session, targets: Sequence[str]) -> dict[str, float]:
+    """How many more may be in flight, in all and of each target: counted from rows under the gates' locks.
+
+    So the limits hold between workers.
+    """
+    in_all, of_each = context.settings.max_in_flight, context.settings.max_in_flight_per_target
+    left = dict.fromkeys((gates.KEY, *targets), inf)
+    if in_all is not None or of_each is not None:
+        gates.lock(session, gates.KEY)
+    if in_all is not None:
+        left[gates.KEY] = in_all - jobs.in_flight(session)
+    if of_each is not None:
+        left |= {target: of_each - jobs.in_flight(session, target) for target in targets}
+    return left
+
+
+def _passing(context: Context, session: Session, gate: Gate, now: datetime) -> float:
+    """How many may pass a gate; where its time is over, one goes first (half open)."""
+    if gates.is_shut(gate, now):
+        return 0
+    if gate.reason is None:
+        return inf
+    lease = now + timedelta(seconds=context.settings.claim_start_s)
+    return 1 if gates.try_once(session, gate.target, now=now, until=lease) else 0
 
 
 def refused(
@@ -105,13 +121,19 @@ def _pacific() -> tzinfo:
         return timezone(timedelta(hours=-8))
 
 
-def passed(session: Session, job: Job) -> None:
-    """A create was accepted: open what was closed before it was sent."""
-    if job.sent_at is None:
+def passed(session: Session, started: Collection[Job]) -> None:
+    """Creates were accepted: open what was closed before they were sent."""
+    sent_at = {job.target: job.sent_at for job in sorted(started, key=_sent) if job.sent_at is not None}
+    if not sent_at:
         return
-    closed = [gate.target for gate in gates.get(session, (gates.KEY, job.target)) if gate.reason is not None]
-    if gates.open_(session, closed, before=job.sent_at):
-        log.info("gate", outcome="opened", target=job.target)
+    sent_at[gates.KEY] = max(sent_at.values())
+    for gate in gates.get(session, sent_at):
+        if gate.reason is not None and gates.open_(session, (gate.target,), before=sent_at[gate.target]):
+            log.info("gate", outcome="opened", target=gate.target)
+
+
+def _sent(job: Job) -> datetime:
+    return job.sent_at or job.created_at
 
 
 def unproven(session: Session, target: str, *, sent_at: datetime, now: datetime) -> None:

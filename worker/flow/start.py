@@ -1,9 +1,15 @@
-"""Start: claim one queued job, create its interaction with exactly one POST, record what came of it."""
+"""Start: claim queued jobs, create each one's interaction with exactly one POST, record what came of it.
 
-from collections.abc import Callable, Mapping
+One round serves all that waits: groups of jobs are claimed and marked together, their POSTs go out side by side, and
+answers that come together are recorded together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from time import monotonic
+from datetime import timedelta
+from time import monotonic, perf_counter
 from typing import Any
 
 import orjson
@@ -11,119 +17,170 @@ from sqlmodel import Session
 
 from worker import ids
 from worker.context import Context
-from worker.errors import CreateLost, CreateRefused, Invalid, Unavailable, UpstreamError
-from worker.flow import gate, unconfirmed, wake
-from worker.flow.end import end, failure
-from worker.gemini.client import CancelKind, Created
-from worker.gemini.failure import BLOCKED
+from worker.errors import CreateLost, Invalid, Unavailable, UpstreamError
+from worker.flow import attempt, gate, wake
+from worker.flow.attempt import Attempt
+from worker.flow.end import failure
+from worker.flow.line import Line
+from worker.gemini.client import Created
 from worker.gemini.request import CreateRequest, build
 from worker.models import Job
 from worker.states import Status
-from worker.store import interactions, jobs, moves
-from worker.telemetry import count, log, observe, step
+from worker.store import interactions, jobs, moves, starts
+from worker.store.moves import Step
+from worker.store.starts import Waiting
+from worker.telemetry import crashed, log, observe, tell
 
-RECORD_FOR = timedelta(minutes=5)
-"""How long the outcome of a POST is tried to be written down while the database is away."""
+AT_ONCE = 32
+"""Creates that may be under way in one process: what its sudden death can leave unconfirmed."""
 
-RECORD_EVERY_S = 2.0
-"""How long such tries lie apart at most: well within the grace of an unconfirmed create."""
+GROUP_S = 0.03
+"""How long an answer waits for company before it is recorded."""
 
-CHAIN, CHAIN_S = 20, 20.0
-"""How far a start goes on with others: no longer than Flower can show the result of."""
+RUN_S = 20.0
+SHOWN = 20
+"""Outcomes that a round gives back for Flower to show."""
 
-ORPHAN_CANCELS = 3
-STATUS_MAX = 64
-WAITING = {Status.STARTING, Status.UNCONFIRMED}
-"""Where the outcome of a POST is still awaited."""
+Outcome = Created | UpstreamError | dict[str, Any] | None
+"""An interaction, what refused it, an error of our own before anything was sent, or None: too late to send."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Claimed:
+class Claimed:
     """A job, the token of its POST, the body to send, and what forbids to send it, if anything does."""
 
     job: Job
     token: str
     body: Mapping[str, Any]
     fault: dict[str, Any] | None
+    since: float
 
 
-def run_on(context: Context, job_id: str, following: Callable[[], str | None]) -> dict[str, str]:
-    """Start a job, then whatever waits next, up to CHAIN jobs and CHAIN_S seconds; gives back each one's outcome."""
-    outcomes = {job_id: run(context, job_id)}
-    give_up = monotonic() + CHAIN_S
-    while len(outcomes) < CHAIN and monotonic() < give_up and not context.leaving.is_set():
-        waiting = following()
-        if waiting is None:
-            return outcomes
-        outcomes[waiting] = run(context, waiting)
-    wake.starts(context, 1)
-    return outcomes
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A waiting job with the target that the catalog, which may be newer than the job, gives it, or refuses it."""
+
+    job: Waiting
+    target: str
+    substitutions: list[dict[str, str]]
+    fault: dict[str, Any] | None = None
 
 
-def run(context: Context, job_id: str) -> str:
-    """Start one job; gives back the outcome in a word, as Flower and the log show it."""
-    with step("job.start", job_id=job_id) as line:
-        claimed = _claim(context, job_id)
-        if claimed is None:
-            line["outcome"] = "nothing"
-            return "nothing"
-        job = claimed.job
-        line.update(turn=job.turn, attempt=job.attempt, request_id=job.request_id)
-        line["outcome"] = outcome = _talk(context, claimed)
-        return outcome
+def run(context: Context, line: Line) -> dict[str, str]:
+    """Start what is in line for about RUN_S; gives back the outcomes of the first SHOWN jobs, each in a word."""
+    outcomes: dict[str, str] = {}
+    under_way: dict[Future[Outcome], Claimed] = {}
+    give_up = monotonic() + RUN_S
+    with line.served(), ThreadPoolExecutor(AT_ONCE, "nightdesk-start") as talkers:
+        while True:
+            is_over = monotonic() >= give_up or context.leaving.is_set()
+            for claimed in [] if is_over else _next(context, line, AT_ONCE - len(under_way)):
+                under_way[talkers.submit(talk, context, claimed)] = claimed
+            if under_way:
+                outcomes |= record(context, _answered(under_way))
+            elif is_over or line.leave():
+                break
+    if is_over:
+        with suppress(Unavailable):
+            wake.starts(context, 1)
+    return dict(list(outcomes.items())[:SHOWN])
 
 
-def _claim(context: Context, job_id: str) -> _Claimed | None:
-    """Take the job if its gates are open and its target has room; None: nothing to do now."""
-    now, token = context.clock(), ids.token()
+def _next(context: Context, line: Line, room: int) -> list[Claimed]:
+    """The next jobs of the line, claimed and marked; none while the database does not answer."""
+    try:
+        names = line.next(room)
+        return ready(context, names) if names else []
+    except Unavailable:
+        log.warning("job.start", outcome="database_unavailable")
+        return []
+
+
+def ready(context: Context, job_ids: Sequence[str]) -> list[Claimed]:
+    """Claim those of the jobs that may be started now, and mark as sent those that nothing forbids to send."""
+    claimed = claim(context, job_ids)
+    hopeless = [one for one in claimed if one.fault is not None]
+    return hopeless + mark_sent(context, [one for one in claimed if one.fault is None])
+
+
+def claim(context: Context, job_ids: Sequence[str]) -> list[Claimed]:
+    """Take those of the jobs whose gates are open and whose target has room."""
+    now = context.clock()
     with context.database.write() as session:
-        job = jobs.get(session, job_id)
-        if job is None or job.status != Status.QUEUED:
-            return None
-        values, fault = _target(context, job)
-        if not gate.admits(context, session, job_id, values.get("target", job.target), now):
-            return None
-        until = now + timedelta(seconds=context.settings.claim_start_s)
-        values |= {"claim": token, "due_at": until, "sent_at": None}
-        taken = moves.move(session, job_id, sources={Status.QUEUED}, target=Status.STARTING, now=now, values=values)
-        if taken is None:
-            return None
-        interactions.add(session, taken, token, now)
-        body = orjson.loads(jobs.body(session, job_id, taken.turn) or b"{}") | {taken.kind: taken.target}
-        if taken.previous_job_id and taken.turn == 1:
-            before = jobs.get(session, taken.previous_job_id)
-            body["previous_interaction_id"] = before.interaction_id if before else None
-            if body["previous_interaction_id"] is None:
-                fault = failure("previous_job_failed", "the previous job is gone", retryable=False)
-        return _Claimed(taken, token, body, fault)
+        chosen = {job.id: _choose(context, job) for job in starts.waiting(session, job_ids)}
+        admitted = gate.admit(context, session, {name: choice.target for name, choice in chosen.items()}, now)
+        values = {"due_at": now + timedelta(seconds=context.settings.claim_start_s), "sent_at": None}
+        steps = [Step(name, None, _taken(chosen[name])) for name in admitted]
+        queued = {Status.QUEUED}
+        taken = moves.move_all(session, steps, sources=queued, target=Status.STARTING, now=now, values=values)
+        if not taken:
+            return []
+        interactions.add(session, taken, now)
+        bodies = jobs.bodies(session, [(job.id, job.turn) for job in taken])
+        return [_claimed(session, job, chosen[job.id], bodies.get(job.id)) for job in taken]
 
 
-def _target(context: Context, job: Job) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What changes because the catalog, which may be newer than the job, names another target; or why it refuses."""
+def _choose(context: Context, job: Waiting) -> _Choice:
     try:
         resolved = context.catalog.resolve(
             "agent" if job.kind == "agent" else "model", job.target, strict=job.strict_model
         )
     except Invalid as error:
-        return {}, failure("upstream_rejected", error.faults[0].detail, retryable=False)
-    if not resolved.substitutions:
-        return {}, None
+        fault = failure("upstream_rejected", error.faults[0].detail, retryable=False)
+        return _Choice(job, job.target, job.substitutions, fault)
     noted = [*job.substitutions, *(dict(one) for one in resolved.substitutions)]
-    return {"target": resolved.id, "substitutions": noted}, None
+    return _Choice(job, resolved.id, noted)
 
 
-def _talk(context: Context, claimed: _Claimed) -> str:
-    job, token = claimed.job, claimed.token
-    request = claimed.fault or _request(claimed.body)
+def _taken(choice: _Choice) -> dict[str, Any]:
+    return {"claim": ids.token(), "target": choice.target, "substitutions": choice.substitutions}
+
+
+def _claimed(session: Session, job: Job, choice: _Choice, body: bytes | None) -> Claimed:
+    fields = orjson.loads(body or b"{}") | {job.kind: job.target}
+    fault = choice.fault
+    if job.previous_job_id and job.turn == 1:
+        before = jobs.get(session, job.previous_job_id)
+        fields["previous_interaction_id"] = before.interaction_id if before else None
+        if fields["previous_interaction_id"] is None:
+            fault = failure("previous_job_failed", "the previous job is gone", retryable=False)
+    return Claimed(job, job.claim or "", fields, fault, perf_counter())
+
+
+def mark_sent(context: Context, claimed: Sequence[Claimed]) -> list[Claimed]:
+    """Commit `sent_at` of those whose claim outlives the POST: from here on their interactions may exist."""
+    now = context.clock()
+    alive = [one for one in claimed if _outlives(context, one.job)]
+    if not alive:
+        return []
+    with context.database.write() as session:
+        held = starts.mark_sent(session, [(one.job.id, one.token) for one in alive], now)
+        interactions.mark_sent(session, held, now)
+    sent = [one for one in alive if one.token in held]
+    lags = [(now - (one.job.run_at or one.job.created_at)).total_seconds() for one in sent]
+    observe("nightdesk_start_latency_seconds", *lags)
+    return sent
+
+
+def _outlives(context: Context, job: Job) -> bool:
+    lasts = timedelta(seconds=context.settings.talk_start_s)
+    return job.due_at is not None and job.due_at >= context.clock() + lasts
+
+
+def talk(context: Context, claimed: Claimed) -> Outcome:
+    """Send the one POST, unless the process slept since and the claim no longer outlives it."""
+    request = _request(claimed.body) if claimed.fault is None else claimed.fault
     if isinstance(request, dict):
-        return _recorded(context, job, lambda: _ended(context, job, token, request))
-    if not _mark_sent(context, job, token):
-        return "late"
+        return request
+    if not _outlives(context, claimed.job):
+        return None
     try:
-        created = context.gemini.create(request)
+        return context.gemini.create(request)
     except UpstreamError as error:
-        return _recorded(context, job, _not_created(context, job, token, error))
-    return _recorded(context, job, lambda: attach(context, job.id, token, created), created.upstream_id)
+        return error
+    except Exception as error:  # noqa: BLE001 - recorded: nobody knows whether it was sent
+        crashed("job.start", error, job_id=claimed.job.id)
+        return CreateLost(f"create ended with {type(error).__name__}")
 
 
 def _request(body: Mapping[str, Any]) -> CreateRequest | dict[str, Any]:
@@ -134,171 +191,55 @@ def _request(body: Mapping[str, Any]) -> CreateRequest | dict[str, Any]:
         return failure("upstream_rejected", "the request cannot be built any more", retryable=False)
 
 
-def _not_created(context: Context, job: Job, token: str, error: UpstreamError) -> Callable[[], str]:
-    """What is to be recorded of a POST that gave no interaction."""
-    if isinstance(error, CreateLost):
-        return lambda: _lost(context, job, token, error)
-    # A 403 is the job's own trouble, unless the key is refused everything.
-    if isinstance(error, CreateRefused) or (error.status == 403 and context.gemini.probe().key_works is False):
-        return lambda: _refused(context, job, token, error)
-    code = "safety_blocked" if error.code in BLOCKED else "upstream_rejected"
-    told = failure(code, error.detail or str(error), retryable=False, upstream=error)
-    return lambda: _ended(context, job, token, told)
+def _answered(under_way: dict[Future[Outcome], Claimed]) -> list[tuple[Claimed, Outcome]]:
+    """Wait for an answer, and a moment for its company."""
+    wait(under_way, return_when=FIRST_COMPLETED)
+    done, _ = wait(under_way, timeout=GROUP_S)
+    return [(under_way.pop(future), future.result()) for future in done]
 
 
-def _mark_sent(context: Context, job: Job, token: str) -> bool:
-    """Commit `sent_at`, if the claim outlives the POST; from here on an interaction may exist."""
-    now = context.clock()
-    if job.due_at is None or job.due_at < now + timedelta(seconds=context.settings.talk_start_s):
-        return False
-    with context.database.write() as session:
-        held = moves.change(session, job.id, statuses={Status.STARTING}, claim=token, values={"sent_at": now})
-        if held is None:
-            return False
-        interactions.mark_sent(session, token, now)
-    observe("nightdesk_start_latency_seconds", (now - (job.run_at or job.created_at)).total_seconds())
-    return True
+def record(context: Context, answered: Sequence[tuple[Claimed, Outcome]]) -> dict[str, str]:
+    """Write down what came of these POSTs; gives back each job's outcome in a word."""
+    made = [Attempt(one.job.id, one.token, outcome) for one, outcome in answered if isinstance(outcome, Created)]
+    words = _attached(context, made)
+    for one, outcome in answered:
+        if not isinstance(outcome, Created):
+            words[one.job.id] = _alone(context, one.job.id, _settled(context, one, outcome))
+        job = one.job
+        fields = {"job_id": job.id, "turn": job.turn, "attempt": job.attempt, "request_id": job.request_id}
+        tell("job.start", one.since, **fields, outcome=words[job.id])
+    return words
 
 
-def _recorded(context: Context, job: Job, record: Callable[[], str], interaction_id: str | None = None) -> str:
-    """Write down what came of a POST, for minutes if need be: an id is paid for, and a refusal is worth an attempt."""
-    give_up = context.clock() + RECORD_FOR
-    wait_s = 0.2
-    while True:
-        try:
-            return record()
-        except Unavailable:
-            if context.clock() > give_up:
-                log.error("job.start", job_id=job.id, outcome="not_recorded", interaction_id=interaction_id)
-                raise
-        context.pause(wait_s)
-        wait_s = min(wait_s * 2, RECORD_EVERY_S)
+def _attached(context: Context, made: Sequence[Attempt]) -> dict[str, str]:
+    """One interaction that cannot be recorded must not keep its neighbours from being so."""
+    if not made:
+        return {}
+    names = [one.created.upstream_id for one in made]
+    try:
+        return attempt.recorded(context, lambda: attempt.attach(context, made), interaction_ids=names)
+    except Unavailable:
+        return dict.fromkeys((one.job_id for one in made), "not_recorded")
+    except Exception as error:  # noqa: BLE001 - recorded, each alone
+        crashed("job.start", error, interaction_ids=names)
+        if len(made) == 1:
+            return {made[0].job_id: "crashed"}
+        return {name: word for one in made for name, word in _attached(context, [one]).items()}
 
 
-def attach(context: Context, job_id: str, token: str, created: Created) -> str:
-    """Give an interaction to the job that still waits for it under `token`; otherwise it is an orphan."""
-    now, upstream_id = context.clock(), created.upstream_id
-    with context.database.write() as session:
-        named = interactions.named(session, token, upstream_id)
-        if any(other.token != token for other in named):
-            return _lie(job_id, token)
-        job = None
-        # Recorded already: the commit was done and only its answer was lost.
-        is_new = all(mine.upstream_id is None for mine in named)
-        if is_new:
-            job = _run(context, session, job_id, token, created)
-            interactions.answered(
-                session, token, upstream_id=upstream_id, status=_short(created.status), now=now, orphan=job is None
-            )
-        if job is not None:
-            gate.passed(session, job)
-        is_orphan = job is None if is_new else named[0].orphan
-    if is_orphan:
-        _orphan(context, job_id, upstream_id)
-        return "orphan"
-    wake.moved(context, [job] if job else [])
-    return "started"
+def _settled(context: Context, one: Claimed, outcome: UpstreamError | dict[str, Any] | None) -> Callable[[], str]:
+    if isinstance(outcome, UpstreamError):
+        return attempt.failed(context, one.job, one.token, outcome)
+    if outcome is None:
+        return lambda: attempt.refused(context, one.job, one.token, None)
+    return lambda: attempt.ended(context, one.job, one.token, outcome)
 
 
-def _lie(job_id: str, token: str) -> str:
-    """The id is known from another create: what this one made is unknown, and its claim will run out."""
-    log.error("job.start", job_id=job_id, outcome="id_of_another", token=token[:8])
-    return "id_of_another"
-
-
-def _run(context: Context, session: Session, job_id: str, token: str, created: Created) -> Job | None:
-    now, job = context.clock(), jobs.locked(session, job_id)
-    if job is None:
-        return None
-    sent_at = job.sent_at or now
-    values: dict[str, Any] = {
-        "interaction_id": created.upstream_id,
-        "upstream_status": _short(created.status),
-        "started_at": job.started_at or sent_at,
-        "claim": None,
-        "polls": 0,
-        "changed_at": now,
-    }
-    if job.cancel_requested_at is None:
-        values["deadline_at"] = sent_at + timedelta(seconds=job.timeout_seconds)
-        values["due_at"] = context.schedule(job.kind, job.target).next_time(0, now, context.chance())
-        target = Status.IN_PROGRESS
-    else:
-        values |= {"due_at": now, "cancelling_since": now, "deadline_at": None}
-        target = Status.CANCELLING
-    return moves.move(session, job_id, sources=WAITING, target=target, now=now, claim=token, values=values)
-
-
-def _short(status: str) -> str:
-    """The upstream's own word, as a database takes it: nothing it says may keep a paid id from being stored."""
-    return status.replace("\x00", "").encode(errors="replace").decode()[:STATUS_MAX]
-
-
-def _orphan(context: Context, job_id: str, upstream_id: str) -> None:
-    """Another attempt already runs, or the job has ended: nobody will use this interaction, so it is stopped."""
-    count("nightdesk_orphans_total")
-    for _ in range(ORPHAN_CANCELS):
-        answer = context.gemini.cancel(upstream_id)
-        if answer.kind in {CancelKind.ACCEPTED, CancelKind.ENDED, CancelKind.MISSING}:
-            break
-        context.pause(1)
-    log.warning("orphan", job_id=job_id, interaction_id=upstream_id, outcome=answer.kind)
-
-
-def _refused(context: Context, job: Job, token: str, error: UpstreamError) -> str:
-    """Surely not accepted: the attempt is not used up, and the gate learns of it.
-
-    An answer that comes after the claim ran out counts, too: it proves that nothing was made.
-    """
-    now = context.clock()
-    with context.database.write() as session:
-        current = jobs.locked(session, job.id)
-        sent_at = _sent_at(current, token, now)
-        if current is not None and current.cancel_requested_at is not None:
-            moved = end(session, job.id, sources=WAITING, target=Status.CANCELLED, now=now, claim=token)
-        else:
-            values = {"due_at": now, "claim": None, "refusals": job.refusals + 1, "sent_at": None}
-            values["deadline_at"] = job.deadline_at
-            back = moves.move(
-                session, job.id, sources=WAITING, target=Status.QUEUED, now=now, claim=token, values=values
-            )
-            moved = [back] if back else []
-        interactions.remove(session, token)
-        gate.refused(context, session, job.target, error, sent_at=sent_at, now=now)
-    wake.moved(context, [one for one in moved if one.status != Status.QUEUED])
-    return "refused" if moved else "lost_race"
-
-
-def _ended(context: Context, job: Job, token: str, error: dict[str, Any]) -> str:
-    """Surely not accepted, and never will be: the job fails, or is cancelled where that was asked."""
-    now = context.clock()
-    with context.database.write() as session:
-        current = jobs.locked(session, job.id)
-        sent_at = _sent_at(current, token, now)
-        if current is not None and current.cancel_requested_at is not None:
-            moved = end(session, job.id, sources=WAITING, target=Status.CANCELLED, now=now, claim=token)
-        else:
-            values = {"error": error}
-            moved = end(session, job.id, sources=WAITING, target=Status.FAILED, now=now, claim=token, values=values)
-        interactions.remove(session, token)
-        gate.unproven(session, job.target, sent_at=sent_at, now=now)
-    wake.moved(context, moved)
-    return str(moved[0].status) if moved else "lost_race"
-
-
-def _sent_at(current: Job | None, token: str, now: datetime) -> datetime:
-    return current.sent_at or now if current is not None and current.claim == token else now
-
-
-def _lost(context: Context, job: Job, token: str, error: CreateLost) -> str:
-    """The answer is lost: the row says so before anything else is decided."""
-    now = context.clock()
-    starting, values = {Status.STARTING}, {"due_at": now, "deadline_at": None}
-    with context.database.write() as session:
-        moved = moves.move(
-            session, job.id, sources=starting, target=Status.UNCONFIRMED, now=now, claim=token, values=values
-        )
-    if moved is not None:
-        count("nightdesk_unconfirmed_total")
-        log.warning("unconfirmed", job_id=job.id, error=str(error))
-    return unconfirmed.resolve(context, job.id, token)
+def _alone(context: Context, job_id: str, settled: Callable[[], str]) -> str:
+    try:
+        return attempt.recorded(context, settled, job_id=job_id)
+    except Unavailable:
+        return "not_recorded"
+    except Exception as error:  # noqa: BLE001 - recorded: its claim runs out
+        crashed("job.start", error, job_id=job_id)
+        return "crashed"

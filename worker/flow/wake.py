@@ -1,13 +1,11 @@
 """Wake-ups: which hints to send after a commit. Nothing here is needed for correctness.
 
-What is called after a commit never raises: sending swallows its failures, and so do `release` and `Line.next`.
+What is called after a commit never raises: sending swallows its failures.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import cycle, islice
-from threading import Lock
 from urllib.parse import urlsplit
 
 from sqlmodel import Session
@@ -15,20 +13,17 @@ from sqlmodel import Session
 from worker.app import CANCEL, DELIVER, START, Hint
 from worker.context import Context
 from worker.document import PRIORITIES
-from worker.errors import Unavailable
 from worker.models import Job
 from worker.states import EVENTS, Status
-from worker.store import claims, gates, jobs, moves
-from worker.telemetry import log
+from worker.store import gates, jobs, moves
+from worker.store import starts as queue
+from worker.store.starts import Hinted
 
 HINT = timedelta(seconds=5)
 """How long a hinted start may take to be claimed before it is hinted again."""
 
 HINTED_STARTS = 16
 """Start messages that may wait at once: more would be served in the order sent, not by priority."""
-
-PICKED = 32
-"""Starts that a worker picks for itself at once, so that one query serves many."""
 
 SHOWN = 3
 """Up to so many starts or deliveries at once get a message each; beyond, a batch or the sweep takes them all."""
@@ -51,7 +46,7 @@ def start_hint(job_id: str, turn: int, attempt: int) -> Hint:
     return Hint(START, (job_id,), f"{job_id}:start:{turn}.{attempt}", f"('{job_id}',)")
 
 
-def send_starts(context: Context, started: Sequence[Job]) -> None:
+def send_starts(context: Context, started: Sequence[Job | Hinted]) -> None:
     """Hint the starts of these jobs."""
     if started:
         context.sender.send([start_hint(job.id, job.turn, job.attempt) for job in started])
@@ -89,10 +84,11 @@ def starts(context: Context, limit: int = HINTED_STARTS) -> int:
     """Hint the next starts, as many as the queue is short of; gives back how many."""
     wanted = min(room(context), limit)
     picked = pick(context, wanted) if wanted > 0 else []
-    return context.sender.send([start_hint(job.id, job.turn, job.attempt) for job in picked])
+    send_starts(context, picked)
+    return len(picked)
 
 
-def pick(context: Context, wanted: int) -> list[Job]:
+def pick(context: Context, wanted: int) -> list[Hinted]:
     """Choose the next starts and keep them from being chosen again for as long as a hint lasts."""
     now = context.clock()
     with context.database.read() as session:
@@ -100,31 +96,15 @@ def pick(context: Context, wanted: int) -> list[Job]:
     if not chosen:
         return []
     with context.database.write() as session:
-        return claims.hint(session, chosen, now=now, until=now + HINT)
-
-
-class Line:
-    """The starts that one worker has picked for itself: whoever finishes one goes on with the next."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._picked: deque[str] = deque()
-        self._lock = Lock()
-
-    def next(self) -> str | None:
-        """The next job to start; None: nothing waits, or the database does not say."""
-        with self._lock:
-            try:
-                self._picked = self._picked or deque(job.id for job in pick(self._context, PICKED))
-            except Unavailable:
-                log.warning("wake", outcome="database_unavailable")
-            return self._picked.popleft() if self._picked else None
+        return queue.hint(session, chosen, now=now, until=now + HINT)
 
 
 def choose(context: Context, session: Session, now: datetime, wanted: int) -> list[str]:
     """The queued jobs to start next: by priority, then projects in turn, then age; closed and full targets left out."""
-    capacity = _capacity(context, session)
-    projects = claims.waiting_projects(session) if capacity > 0 else []
+    capacity = (
+        wanted if context.settings.max_in_flight is None else context.settings.max_in_flight - jobs.in_flight(session)
+    )
+    projects = queue.waiting_projects(session) if capacity > 0 else []
     closed = shut(session, now)
     if not projects or gates.KEY in closed:
         return []
@@ -135,7 +115,7 @@ def choose(context: Context, session: Session, now: datetime, wanted: int) -> li
     lanes = [
         _interleave(
             [
-                claims.startable(session, project_id=name, priority=rank, now=now, closed=closed, limit=wanted)
+                queue.startable(session, project_id=name, priority=rank, now=now, closed=closed, limit=wanted)
                 for name in projects
             ]
         )
@@ -169,20 +149,6 @@ def shut(session: Session, now: datetime) -> set[str]:
     return {gate.target for gate in gates.all_gates(session) if gates.is_shut(gate, now)}
 
 
-def _capacity(context: Context, session: Session) -> int:
-    limit = context.settings.max_in_flight
-    return PICKED if limit is None else limit - jobs.in_flight(session)
-
-
 def batches(context: Context, task: str, number: int) -> None:
     """Hint batches that take whatever is due."""
     context.sender.send([Hint(task)] * number)
-
-
-def release(context: Context, job_id: str) -> None:
-    """Give a hint back that could not be followed, so that the job may be picked again."""
-    try:
-        with context.database.write() as session:
-            moves.change(session, job_id, statuses={Status.QUEUED}, values={"due_at": context.clock()})
-    except Unavailable:
-        log.warning("wake", outcome="database_unavailable")

@@ -3,26 +3,16 @@
 `due_at` of a claimed row is the claim's end, so the rows of a dead worker fall due again by themselves.
 """
 
-from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
-import orjson
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from worker.models import CANCELLABLE, EXPIRING, POLLABLE, STARTABLE, SWEPT, Job
-from worker.states import Status
+from worker.models import CANCELLABLE, EXPIRING, POLLABLE, SWEPT, Job
+from worker.store.rows import given
 
-POLL_FIELDS = {
-    "due_at": "timestamptz",
-    "upstream_status": "text",
-    "thought": "text",
-    "mark": "text",
-    "changed_at": "timestamptz",
-    "missing": "int",
-    "missing_since": "timestamptz",
-}
+POLL_FIELDS = ("due_at", "upstream_status", "thought", "mark", "changed_at", "missing", "missing_since")
 
 
 class Polled(NamedTuple):
@@ -52,7 +42,8 @@ class Polled(NamedTuple):
     cancel_answered_at: datetime | None
 
 
-POLLED = [Job.__table__.c[name] for name in Polled._fields]  # type: ignore[attr-defined]
+JOB = Job.__table__.c  # type: ignore[attr-defined]
+POLLED = [JOB[name] for name in Polled._fields]
 
 
 def polls(session: Session, *, claim: str, now: datetime, until: datetime, limit: int) -> list[Polled]:
@@ -83,35 +74,15 @@ def record_polls(session: Session, *, claim: str, now: datetime, rows: list[dict
 
     Each row has `id` and every field of POLL_FIELDS.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        fields = ", ".join(f"{name} {kind}" for name, kind in {"id": "text", **POLL_FIELDS}.items())
-        source = f"json_to_recordset(CAST(:rows AS json)) AS r({fields})"
-    else:
-        fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in ("id", *POLL_FIELDS))
-        source = f"(SELECT {fields} FROM json_each(:rows)) AS r"  # noqa: S608 - constants
-    assignments = ", ".join(f"{name} = r.{name}" for name in POLL_FIELDS)
-    update = (
-        f"UPDATE job SET claim = NULL, polls = polls + 1, last_polled_at = :now, {assignments} FROM {source} "  # noqa: S608 - constants
-        f"WHERE job.id = r.id AND job.claim = :claim AND ({POLLABLE.replace('status', 'job.status')}) RETURNING job.id"
+    given_rows = given(session, [JOB[name] for name in ("id", *POLL_FIELDS)], rows)
+    statement = (
+        sa.update(Job.__table__)  # type: ignore[attr-defined]
+        .where(JOB.id == given_rows.c.id, JOB.claim == claim, sa.text(f"({POLLABLE})"))
+        .values({name: given_rows.c[name] for name in POLL_FIELDS})
+        .values(claim=None, polls=JOB.polls + 1, last_polled_at=now)
+        .returning(JOB.id)
     )
-    statement = sa.text(update).bindparams(sa.bindparam("now", type_=Job.__table__.c.last_polled_at.type))  # type: ignore[attr-defined]
-    given = {"rows": _document(rows), "now": now, "claim": claim}
-    return set(session.execute(statement, given).scalars())
-
-
-def _document(rows: list[dict[str, Any]]) -> str:
-    """JSON whose times are written as SQLite keeps them; PostgreSQL reads them in its session's zone, UTC.
-
-    NUL is left out: PostgreSQL would refuse the whole batch for one.
-    """
-    plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    return orjson.dumps(plain).decode()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return value.replace("\x00", "") if isinstance(value, str) else value
+    return set(session.execute(statement).scalars())
 
 
 def put_back(session: Session, *, claim: str, until: datetime, due_at: datetime) -> int:
@@ -157,40 +128,3 @@ def _locked(session: Session, due: sa.Select[Job]) -> list[Job]:
 def _first(session: Session, predicate: str) -> datetime | None:
     statement = sa.select(col(Job.due_at)).where(sa.text(f"({predicate})"), col(Job.due_at).is_not(None))
     return session.execute(statement.order_by(col(Job.due_at)).limit(1)).scalar_one_or_none()
-
-
-def waiting_projects(session: Session) -> list[str]:
-    """Projects with a queued job, by a loose index scan: its cost grows with the projects, not with the jobs."""
-    statement = sa.text(
-        f"WITH RECURSIVE p(id) AS (SELECT min(project_id) FROM job WHERE {STARTABLE} "  # noqa: S608
-        f"UNION ALL SELECT (SELECT min(project_id) FROM job WHERE {STARTABLE} AND project_id > p.id) "
-        "FROM p WHERE p.id IS NOT NULL) SELECT id FROM p WHERE id IS NOT NULL"
-    )
-    return list(session.execute(statement).scalars())
-
-
-def startable(
-    session: Session, *, project_id: str, priority: int, now: datetime, closed: Collection[str], limit: int
-) -> list[str]:
-    """The oldest queued jobs of a project and priority whose target is open and who were not hinted just now."""
-    statement = sa.select(col(Job.id)).where(
-        sa.text(STARTABLE),
-        col(Job.project_id) == project_id,
-        col(Job.priority) == priority,
-        col(Job.due_at) <= now,
-        col(Job.target).not_in(closed),
-    )
-    return list(session.scalars(statement.order_by(col(Job.id)).limit(limit)))
-
-
-def hint(session: Session, job_ids: Collection[str], *, now: datetime, until: datetime) -> list[Job]:
-    """Mark queued jobs as hinted until `until`; gives back those that nobody else hinted meanwhile."""
-    statement = (
-        sa.update(Job)
-        .where(col(Job.id).in_(job_ids), col(Job.status) == Status.QUEUED, col(Job.due_at) <= now)
-        .values(due_at=until)
-        .returning(Job)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-    found = {job.id: job for job in session.scalars(statement)}
-    return [found[job_id] for job_id in job_ids if job_id in found]

@@ -1,18 +1,32 @@
 """One row for each create POST: written before it is sent, so that a paid interaction is never without a trace."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from worker.models import Interaction, Job
+from worker.store import rows
 
 
-def add(session: Session, job: Job, token: str, now: datetime) -> None:
-    """The row of the POST that the claim `token` is about to send."""
-    session.add(Interaction(token=token, job_id=job.id, turn=job.turn, attempt=job.attempt, created_at=now))
-    session.flush()
+class Answered(NamedTuple):
+    """What the POST of a claim was answered with; an orphan is an interaction that no job waits for any more."""
+
+    token: str
+    upstream_id: str
+    status: str
+    orphan: bool
+
+
+def add(session: Session, claimed: Sequence[Job], now: datetime) -> None:
+    """The rows of the POSTs that these jobs, each under its claim, are about to send."""
+    posts = [
+        {"token": job.claim, "job_id": job.id, "turn": job.turn, "attempt": job.attempt, "created_at": now}
+        for job in claimed
+    ]
+    session.execute(sa.insert(Interaction), posts)
 
 
 def get(session: Session, token: str) -> Interaction | None:
@@ -20,9 +34,9 @@ def get(session: Session, token: str) -> Interaction | None:
     return session.get(Interaction, token, populate_existing=True)
 
 
-def named(session: Session, token: str, upstream_id: str) -> list[Interaction]:
-    """The POST of this claim, and the one that this interaction is known from: one row or two."""
-    either = sa.or_(col(Interaction.token) == token, col(Interaction.upstream_id) == upstream_id)
+def named(session: Session, tokens: Collection[str], upstream_ids: Collection[str]) -> list[Interaction]:
+    """The POSTs of these claims, and those that these interactions are known from."""
+    either = sa.or_(col(Interaction.token).in_(tokens), col(Interaction.upstream_id).in_(upstream_ids))
     return list(session.scalars(sa.select(Interaction).where(either).execution_options(populate_existing=True)))
 
 
@@ -31,14 +45,19 @@ def by_upstream_id(session: Session, upstream_id: str) -> Interaction | None:
     return session.scalars(sa.select(Interaction).where(col(Interaction.upstream_id) == upstream_id)).one_or_none()
 
 
-def mark_sent(session: Session, token: str, now: datetime) -> None:
-    """From here on an interaction may exist upstream."""
-    _set(session, token, {"sent_at": now})
+def mark_sent(session: Session, tokens: Collection[str], now: datetime) -> None:
+    """From here on these interactions may exist upstream."""
+    statement = sa.update(Interaction).where(col(Interaction.token).in_(tokens)).values(sent_at=now)
+    session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def answered(session: Session, token: str, *, upstream_id: str, status: str, now: datetime, orphan: bool) -> None:
-    """Attach the id that the POST was answered with; an orphan is one that no job waits for any more."""
-    _set(session, token, {"upstream_id": upstream_id, "status": status, "answered_at": now, "orphan": orphan})
+def answered(session: Session, answers: Sequence[Answered], now: datetime) -> None:
+    """Attach the ids that POSTs were answered with."""
+    table = Interaction.__table__.c  # type: ignore[attr-defined]
+    given = rows.given(session, [table[name] for name in Answered._fields], [one._asdict() for one in answers])
+    values = {name: given.c[name] for name in Answered._fields if name != "token"}
+    statement = sa.update(Interaction).where(col(Interaction.token) == given.c.token).values(answered_at=now, **values)
+    session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def ended(session: Session, upstream_id: str, status: str | None, usage: dict[str, Any] | None) -> None:
@@ -50,11 +69,6 @@ def ended(session: Session, upstream_id: str, status: str | None, usage: dict[st
 def remove(session: Session, token: str) -> None:
     """Forget a POST that was surely not accepted: it made nothing and used up no attempt."""
     session.execute(sa.delete(Interaction).where(col(Interaction.token) == token))
-
-
-def _set(session: Session, token: str, values: dict[str, Any]) -> None:
-    statement = sa.update(Interaction).where(col(Interaction.token) == token).values(values)
-    session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def upstream_ids(session: Session, job_id: str) -> list[str]:

@@ -75,6 +75,14 @@ def body(session: Session, job_id: str, turn: int) -> bytes | None:
     return found.body if found else None
 
 
+def bodies(session: Session, turns: Collection[tuple[str, int]]) -> dict[str, bytes]:
+    """The create bodies of these turns, each of another job, by job."""
+    mine = sa.tuple_(col(JobInput.job_id), col(JobInput.turn)).in_(turns)
+    return {
+        row.job_id: row.body for row in session.execute(sa.select(col(JobInput.job_id), col(JobInput.body)).where(mine))
+    }
+
+
 def followers(session: Session, job_id: str, limit: int) -> list[Job]:
     """Jobs that wait for this one to end."""
     waiting = sa.select(Job).where(col(Job.previous_job_id) == job_id, col(Job.status) == Status.SCHEDULED)

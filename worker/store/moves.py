@@ -1,6 +1,7 @@
 """The one way a job changes its status: a guarded UPDATE that writes event and webhook outbox beside it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,12 +12,60 @@ from sqlmodel import Session, col
 from worker import document, ids
 from worker.models import Delivery, Event, Job
 from worker.states import DEFAULT_EVENTS, EVENTS, TERMINAL, Status, may_move
+from worker.store import rows
 
 PENDING = "pending"
 NEXT_SEQUENCE = col(Job.sequence) + 1
 """Numbers the event that is about to be appended."""
 
+FRESH = {"synchronize_session": False, "populate_existing": True}
+"""Rows as the database gave them back, whatever the session has seen of them before."""
+
 AT_THE_END: dict[str, Any] = {"due_at": None, "claim": None, "deadline_at": None, "required_action": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One job of a crowd that moves: the claim that it must be under, if any, and its own values."""
+
+    job_id: str
+    claim: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def move_all(
+    session: Session,
+    steps: Sequence[Step],
+    *,
+    sources: Collection[Status],
+    target: Status,
+    now: datetime,
+    values: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """Move many jobs to `target` as `move` does one, in one statement; gives back those that won their race.
+
+    Every step has values for the same fields; `values` are those of all.
+    """
+    if not steps:
+        return []
+    table = Job.__table__.c  # type: ignore[attr-defined]
+    own = [table[name] for name in steps[0].values]
+    fence = sa.column("held", table.claim.type)
+    given = rows.given(
+        session,
+        [table.id, fence, *own],
+        [{"id": step.job_id, "held": step.claim, **step.values} for step in steps],
+    )
+    changes = _changes(sources, target, now, values) | {column.name: given.c[column.name] for column in own}
+    statement = sa.update(Job).where(
+        col(Job.id) == given.c.id,
+        col(Job.status).in_(sources),
+        sa.or_(given.c.held.is_(None), col(Job.claim) == given.c.held),
+    )
+    moved = list(session.scalars(statement.values(changes).returning(Job), execution_options=FRESH))
+    if target in EVENTS:
+        append_all(session, moved, EVENTS[target], now)
+    return moved
 
 
 def move(
@@ -35,6 +84,17 @@ def move(
 
     Writes the event and the deliveries of that move. `outcome` is the result's output, for the webhook's body.
     """
+    changes = _changes(sources, target, now, values)
+    job = change(session, job_id, statuses=sources, claim=claim, values=changes)
+    if job is not None and target in EVENTS:
+        append(session, job, EVENTS[target], now, outcome=outcome, result_expires_at=result_expires_at)
+    return job
+
+
+def _changes(
+    sources: Collection[Status], target: Status, now: datetime, values: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What a move to `target` sets; raises ValueError where no job may make it."""
     illegal = [source for source in sources if not may_move(source, target)]
     if illegal:
         raise ValueError(f"no job moves from {', '.join(illegal)} to {target}")
@@ -43,10 +103,7 @@ def move(
         changes = {**AT_THE_END, "finished_at": now, **changes}
     if target in EVENTS:
         changes["sequence"] = NEXT_SEQUENCE
-    job = change(session, job_id, statuses=sources, claim=claim, values=changes)
-    if job is not None and target in EVENTS:
-        append(session, job, EVENTS[target], now, outcome=outcome, result_expires_at=result_expires_at)
-    return job
+    return changes
 
 
 def change(
@@ -61,9 +118,8 @@ def change(
     statement = sa.update(Job).where(col(Job.id) == job_id, col(Job.status).in_(statuses))
     if claim is not None:
         statement = statement.where(col(Job.claim) == claim)
-    options = {"synchronize_session": False, "populate_existing": True}
     returning = statement.values(dict(values)).returning(Job)
-    return session.execute(returning, execution_options=options).scalar_one_or_none()
+    return session.execute(returning, execution_options=FRESH).scalar_one_or_none()
 
 
 def append(
@@ -76,15 +132,7 @@ def append(
     result_expires_at: datetime | None = None,
 ) -> Event:
     """Write the event numbered `job.sequence` and one delivery for each subscriber."""
-    event = Event(
-        id=ids.new("evt", int(now.timestamp() * 1000)),
-        project_id=job.project_id,
-        job_id=job.id,
-        sequence=job.sequence,
-        type=event_type,
-        created_at=now,
-        data=_summary(job),
-    )
+    event = _event(job, event_type, now)
     if hears(job, event_type):
         event.payload = document.payload(event, document.render(job, outcome, result_expires_at))
         session.add(event)
@@ -93,6 +141,30 @@ def append(
     else:
         session.add(event)
     return event
+
+
+def append_all(session: Session, moved: Iterable[Job], event_type: str, now: datetime) -> None:
+    """Write the events of jobs that made the same move together."""
+    silent = []
+    for job in moved:
+        if hears(job, event_type):
+            append(session, job, event_type, now)
+        else:
+            silent.append(_event(job, event_type, now).model_dump())
+    if silent:
+        session.execute(sa.insert(Event), silent)
+
+
+def _event(job: Job, event_type: str, now: datetime) -> Event:
+    return Event(
+        id=ids.new("evt", int(now.timestamp() * 1000)),
+        project_id=job.project_id,
+        job_id=job.id,
+        sequence=job.sequence,
+        type=event_type,
+        created_at=now,
+        data=_summary(job),
+    )
 
 
 def hears(job: Job, event_type: str) -> bool:

@@ -11,6 +11,7 @@ from tests.integration.api.serving import Server, Tenant, prepared, serving
 from tests.waiting import eventually
 from worker.dev.simulator import Options, SimulatorServer
 from worker.flow import poll, start
+from worker.flow.line import Line
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
 SCHEMA = {"type": "object", "properties": {"greeting": {"type": "string"}}, "required": ["greeting"]}
@@ -41,7 +42,9 @@ def live(lively: Server, rich: Tenant) -> Live:
 
     def run(**fields: Any) -> dict[str, Any]:
         job_id = rich.submit(**fields)["id"]
-        start.run(lively.context, job_id)
+        line = Line(lively.context)
+        line.join(job_id)
+        start.run(lively.context, line)
 
         def settled() -> dict[str, Any] | None:
             job: dict[str, Any] = rich.get(f"/v1/jobs/{job_id}?include=steps,input").json()

@@ -11,7 +11,8 @@ import pytest
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks
 from worker.database import Database
-from worker.flow import remove, start, submit
+from worker.flow import attempt, remove, start, submit
+from worker.flow.attempt import Attempt
 from worker.gemini.client import ProbeAnswer
 
 REMOTE = ("gemini", "poller", "artifacts", "sender", "loop")
@@ -103,13 +104,12 @@ def test_nothing_speaks_to_the_outside_within_a_transaction(engine: Engine, hook
 
 def test_orphans_probes_and_retries_speak_outside_of_transactions(engine: Engine, spoken: list[str]) -> None:
     job_id = engine.submit()
-    taken = start._claim(engine.context, job_id)
-    assert taken is not None
+    (taken,) = start.claim(engine.context, [job_id])
     created = engine.context.gemini.create(taken_request(taken))
     engine.cancel(job_id)
     engine.sweep(41)
 
-    assert start.attach(engine.context, job_id, taken.token, created) == "orphan"
+    assert attempt.attach(engine.context, [Attempt(job_id, taken.token, created)]) == {job_id: "orphan"}
 
     gemini: Any = engine.context.gemini
     gemini.instead["probe"] = lambda: ProbeAnswer(False, 403)
@@ -122,5 +122,5 @@ def test_orphans_probes_and_retries_speak_outside_of_transactions(engine: Engine
     assert "gemini" in spoken
 
 
-def taken_request(taken: start._Claimed) -> Any:
+def taken_request(taken: start.Claimed) -> Any:
     return start._request(taken.body)

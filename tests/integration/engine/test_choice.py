@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests import factories
-from tests.integration.engine.engine import MODEL, Engine
+from tests.integration.engine.engine import MODEL, Engine, Killed
 from worker.app import START
 from worker.errors import Unavailable
 from worker.flow import start, wake
+from worker.flow.line import Line
 from worker.models import JobInput
 from worker.store import gates
 
@@ -154,38 +155,52 @@ def test_who_finished_a_start_goes_on_with_the_next(engine: Engine) -> None:
     jobs = add(engine, 5)
     engine.clock.advance(1)
 
-    outcomes = start.run_on(engine.context, jobs[0], wake.Line(engine.context).next)
+    line = Line(engine.context)
+    line.join(jobs[0])
 
-    assert outcomes == dict.fromkeys(jobs, "started")
+    assert start.run(engine.context, line) == dict.fromkeys(jobs, "started")
+
+
+def test_one_round_serves_the_line_and_takes_whoever_joins_it(engine: Engine) -> None:
+    line = Line(engine.context)
+
+    assert [line.join("job_x"), line.join("job_y")] == [True, False]
+    with line.served():
+        assert line.next(1) == ["job_x"]
+        assert not line.leave()
+        assert line.next(8) == ["job_y"]
+        assert line.leave()
+    assert line.join("job_x")
+
+
+def test_a_line_whose_round_died_is_served_by_the_next(engine: Engine) -> None:
+    line = Line(engine.context)
+    assert line.join("job_x")
+
+    with pytest.raises(Killed), line.served():
+        raise Killed
+
+    assert line.join("job_y")
 
 
 def test_two_workers_never_pick_the_same_start(engine: Engine) -> None:
     jobs = add(engine, 5)
-    one, other = wake.Line(engine.context), wake.Line(engine.context)
+    one, other = Line(engine.context), Line(engine.context)
 
-    assert [one.next(), other.next()] == [jobs[0], None]
+    assert [one.next(2), other.next(2)] == [jobs[:2], []]
     engine.clock.advance(wake.HINT.total_seconds())
-    assert other.next() == jobs[0]
+    assert Line(engine.context).next(2) == jobs[:2]
 
 
-def test_a_database_that_is_away_leaves_nothing_to_pick(engine: Engine) -> None:
+def test_a_round_waits_for_a_database_that_is_away(engine: Engine) -> None:
     def away(*_: object) -> None:
         raise Unavailable("the database does not answer")
 
-    database = engine.between("database")
-    database.before.update(read=away, write=away)
+    line = Line(engine.context)
+    line.join(engine.submit())
+    engine.between("database").before.update(read=away, write=away)
 
-    assert wake.Line(engine.context).next() is None
-    wake.release(engine.context, "job_x")
-
-
-def test_a_hint_given_back_is_free_for_the_next(engine: Engine) -> None:
-    job_id = engine.submit()
-    assert choose(engine, 8) == []
-
-    wake.release(engine.context, job_id)
-
-    assert choose(engine, 8) == [job_id]
+    assert start.run(engine.context, line) == {}
 
 
 @pytest.mark.parametrize("limit", ["max_in_flight", "max_in_flight_per_target"])

@@ -6,6 +6,7 @@ import pytest
 
 from tests.integration.engine.engine import Engine
 from worker.flow import start, wake
+from worker.flow.line import Line
 
 
 @pytest.fixture
@@ -16,22 +17,25 @@ def leaving(engine: Engine) -> Iterator[Engine]:
     engine.context.leaving.clear()
 
 
-def test_a_start_does_not_go_on_with_others(leaving: Engine) -> None:
+def test_nothing_is_started(leaving: Engine) -> None:
     first, second = leaving.submit(), leaving.submit()
 
-    outcomes = start.run_on(leaving.context, first, wake.Line(leaving.context).next)
+    line = Line(leaving.context)
+    line.join(first)
 
-    assert outcomes == {first: "started"}
-    assert leaving.status(second) == "queued"
+    assert start.run(leaving.context, line) == {}
+
+    assert [leaving.status(job_id) for job_id in (first, second)] == ["queued", "queued"]
 
 
 def test_a_start_goes_on_with_whatever_waits(engine: Engine) -> None:
     first, second = engine.submit(), engine.submit()
     engine.clock.advance(wake.HINT.total_seconds())
 
-    outcomes = start.run_on(engine.context, first, wake.Line(engine.context).next)
+    line = Line(engine.context)
+    line.join(first)
 
-    assert outcomes == {first: "started", second: "started"}
+    assert start.run(engine.context, line) == {first: "started", second: "started"}
 
 
 def test_nothing_is_polled_or_delivered(leaving: Engine) -> None:

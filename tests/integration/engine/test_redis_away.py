@@ -87,7 +87,6 @@ def test_wake_ups_after_a_commit_never_raise(lonely: Engine) -> None:
 
     wake.moved(lonely.context, [job])
     wake.batches(lonely.context, POLL, 2)
-    wake.release(lonely.context, job.id)
     assert wake.starts(lonely.context) == 0
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.integration.engine.engine import AGENT, Engine, Killed
 from worker.errors import Unavailable
-from worker.flow import start, unconfirmed
+from worker.flow import attempt, start, unconfirmed
+from worker.flow.attempt import Attempt
 from worker.gemini.client import Created
 from worker.models import Interaction
 
@@ -78,11 +79,15 @@ def test_a_model_whose_answer_was_lost_completes_with_another_run(engine: Engine
 def claimed(engine: Engine, *, is_sent: bool, **fields: object) -> tuple[str, str]:
     """A job whose worker died after its claim; gives back its token."""
     job_id = engine.submit(**fields)
-    taken = start._claim(engine.context, job_id)
-    assert taken is not None
+    (taken,) = start.claim(engine.context, [job_id])
     if is_sent:
-        assert start._mark_sent(engine.context, taken.job, taken.token)
+        assert start.mark_sent(engine.context, [taken])
     return job_id, taken.token
+
+
+def attach(engine: Engine, job_id: str, token: str, created: Created) -> str:
+    """The id of a create comes in; gives back what it is to its job."""
+    return attempt.attach(engine.context, [Attempt(job_id, token, created)])[job_id]
 
 
 def paid(engine: Engine) -> Created:
@@ -124,7 +129,7 @@ def test_a_claim_that_ran_out_after_the_post_is_unconfirmed_and_then_decided(eng
 
 def test_a_job_is_decided_within_a_minute_of_its_workers_death() -> None:
     assert 40 + unconfirmed.GRACE.total_seconds() < 60
-    assert unconfirmed.GRACE.total_seconds() > start.RECORD_EVERY_S * 3
+    assert unconfirmed.GRACE.total_seconds() > attempt.RECORD_EVERY_S * 3
 
 
 def test_a_late_id_is_taken_while_the_job_is_unconfirmed(engine: Engine) -> None:
@@ -133,7 +138,7 @@ def test_a_late_id_is_taken_while_the_job_is_unconfirmed(engine: Engine) -> None
     engine.sweep(41)
     created = paid(engine)
 
-    assert start.attach(engine.context, job_id, token, created) == "started"
+    assert attach(engine, job_id, token, created) == "started"
 
     job = engine.job(job_id)
     assert (job.status, job.interaction_id, job.sent_at) == ("in_progress", created.upstream_id, sent_at)
@@ -150,7 +155,7 @@ def test_a_late_id_is_an_orphan_when_another_attempt_runs(engine: Engine) -> Non
     running = engine.job(job_id)
     created = paid(engine)
 
-    assert start.attach(engine.context, job_id, token, created) == "orphan"
+    assert attach(engine, job_id, token, created) == "orphan"
 
     assert engine.job(job_id).interaction_id == running.interaction_id
     late = next(one for one in engine.interactions(job_id) if one.token == token)
@@ -166,7 +171,7 @@ def test_a_late_id_of_a_failed_job_is_cancelled_upstream(engine: Engine) -> None
     engine.sweep(11)
     created = paid(engine)
 
-    assert start.attach(engine.context, job_id, token, created) == "orphan"
+    assert attach(engine, job_id, token, created) == "orphan"
 
     assert engine.status(job_id) == "failed"
     engine.control.advance(5)
@@ -180,7 +185,7 @@ def test_an_orphan_whose_cancel_fails_is_cancelled_again(engine: Engine) -> None
     created = paid(engine)
     engine.control.fault("cancel", status=500, count=2)
 
-    start.attach(engine.context, job_id, token, created)
+    attach(engine, job_id, token, created)
 
     engine.control.advance(5)
     assert engine.runs()[created.upstream_id]["status"] == "cancelled"
@@ -192,7 +197,7 @@ def test_an_id_recorded_already_is_not_taken_for_an_orphan(engine: Engine) -> No
     created = Created(engine.job(job_id).interaction_id or "", "in_progress")
 
     # The commit was done and only its answer was lost, so the record is tried again.
-    assert start.attach(engine.context, job_id, interaction.token, created) == "started"
+    assert attach(engine, job_id, interaction.token, created) == "started"
 
     assert not engine.interactions(job_id)[0].orphan
     assert engine.count("cancel") == 0
@@ -234,8 +239,8 @@ def test_a_record_that_never_succeeds_is_given_up_and_decided_by_the_sweep(engin
         raise Unavailable("the database does not answer")
 
     gemini.after["create"] = lambda _: database.before.update(write=away)
-    with pytest.raises(Unavailable):
-        engine.start(job_id)
+
+    assert engine.start(job_id) == "not_recorded"
 
     engine.context = replace(engine.context, database=whole)
     engine.sweep()
@@ -244,23 +249,33 @@ def test_a_record_that_never_succeeds_is_given_up_and_decided_by_the_sweep(engin
 
 def test_a_claim_too_old_to_outlive_the_post_sends_nothing(engine: Engine) -> None:
     job_id = engine.submit()
-    taken = start._claim(engine.context, job_id)
-    assert taken is not None
+    claimed = start.claim(engine.context, [job_id])
     engine.pass_time(11)
 
-    assert start._talk(engine.context, taken) == "late"
+    assert start.mark_sent(engine.context, claimed) == []
 
     assert (engine.count("create"), engine.job(job_id).sent_at) == (0, None)
 
 
+def test_a_worker_that_slept_before_its_post_sends_nothing_and_uses_up_no_attempt(engine: Engine) -> None:
+    job_id = engine.submit(agent=AGENT)
+    claimed = start.ready(engine.context, [job_id])
+    engine.sweep(41)
+
+    answered = [(one, start.talk(engine.context, one)) for one in claimed]
+    assert start.record(engine.context, answered) == {job_id: "refused"}
+
+    assert (engine.count("create"), engine.interactions(job_id)) == (0, [])
+    assert (engine.start(job_id), engine.job(job_id).attempt) == ("started", 1)
+
+
 def test_a_worker_whose_claim_was_given_up_does_not_post(engine: Engine) -> None:
     job_id = engine.submit()
-    taken = start._claim(engine.context, job_id)
-    assert taken is not None
+    claimed = start.claim(engine.context, [job_id])
     engine.change(job_id, due_at=engine.clock())
     engine.sweep()
 
-    assert start._talk(engine.context, taken) == "late"
+    assert start.mark_sent(engine.context, claimed) == []
 
     assert engine.count("create") == 0
     assert engine.start(job_id) == "started"
@@ -270,9 +285,7 @@ def test_a_decision_about_an_older_attempt_is_not_taken_for_a_newer(engine: Engi
     job_id, token = claimed(engine, is_sent=True)
     engine.sweep(41)
     engine.sweep(11)
-    newer = start._claim(engine.context, job_id)
-    assert newer is not None
-    assert start._mark_sent(engine.context, newer.job, newer.token)
+    (newer,) = start.ready(engine.context, [job_id])
     engine.sweep(41)
 
     assert unconfirmed.resolve(engine.context, job_id, token) == "lost_race"

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.states import Status
-from worker.store import claims, moves
+from worker.store import claims, moves, starts
 
 UNTIL = NOW + timedelta(seconds=15)
 LATER = NOW + timedelta(seconds=1)
@@ -173,7 +173,7 @@ def test_a_hint_is_given_once_until_it_runs_out(store: Store) -> None:
     until = NOW + timedelta(seconds=5)
 
     def hint(session: Session, now: datetime = NOW) -> list[str]:
-        return [job.id for job in claims.hint(session, [other, one, running], now=now, until=until)]
+        return [job.id for job in starts.hint(session, [other, one, running], now=now, until=until)]
 
     outcomes = store.race(hint, hint)
 
@@ -189,7 +189,7 @@ def test_the_next_start_of_a_project_is_its_oldest_with_an_open_target(store: St
 
     def startable(priority: int, closed: set[str]) -> list[str]:
         return store.read(
-            claims.startable, project_id=store.project_id, priority=priority, now=NOW, closed=closed, limit=5
+            starts.startable, project_id=store.project_id, priority=priority, now=NOW, closed=closed, limit=5
         )
 
     assert startable(1, {"shut"}) == [older, young]

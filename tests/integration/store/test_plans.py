@@ -15,7 +15,7 @@ from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.models import Delivery, Job, Result
 from worker.states import Status
-from worker.store import claims, deliveries, jobs, removals, results
+from worker.store import claims, deliveries, jobs, removals, results, starts
 
 FINISHED = 20_000
 LIVE = 40
@@ -28,10 +28,10 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "next cancels": ("ix_job_cancel", lambda s: claims.next_cancels(s, NOW, 64)),
     "swept": ("ix_job_sweep", lambda s: claims.swept(s, NOW, 500)),
     "expired": ("ix_job_deadline", lambda s: claims.expired(s, NOW, 500)),
-    "waiting projects": ("ix_job_start", claims.waiting_projects),
+    "waiting projects": ("ix_job_start", starts.waiting_projects),
     "startable": (
         "ix_job_start",
-        lambda s: claims.startable(s, project_id="p", priority=1, now=NOW, closed=["shut"], limit=32),
+        lambda s: starts.startable(s, project_id="p", priority=1, now=NOW, closed=["shut"], limit=32),
     ),
     "in flight": ("ix_job_in_flight", jobs.in_flight),
     "in flight of a target": ("ix_job_in_flight", lambda s: jobs.in_flight(s, factories.MODEL)),

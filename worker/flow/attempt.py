@@ -1,0 +1,222 @@
+"""Attempts: what the outcome of one create POST means for its job, whoever brings it and however late it comes.
+
+A paid id is never thrown away: it is attached while the job waits for it, and cancelled upstream where nobody does.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from sqlmodel import Session
+
+from worker.context import Context
+from worker.errors import CreateLost, CreateRefused, Unavailable, UpstreamError
+from worker.flow import gate, unconfirmed, wake
+from worker.flow.end import end, failure
+from worker.gemini.client import CancelKind, Created
+from worker.gemini.failure import BLOCKED
+from worker.models import Job
+from worker.states import Status
+from worker.store import interactions, jobs, moves, starts
+from worker.store.interactions import Answered
+from worker.store.moves import Step
+from worker.store.starts import Sent
+from worker.telemetry import count, log
+
+T = TypeVar("T")
+
+RECORD_FOR = timedelta(minutes=5)
+"""How long the outcome of a POST is tried to be written down while the database is away."""
+
+RECORD_EVERY_S = 2.0
+"""How long such tries lie apart at most: well within the grace of an unconfirmed create."""
+
+ORPHAN_CANCELS = 3
+STATUS_MAX = 64
+WAITING = {Status.STARTING, Status.UNCONFIRMED}
+"""Where the outcome of a POST is still awaited."""
+
+
+class Attempt(NamedTuple):
+    """The interaction that the POST of a claim was answered with."""
+
+    job_id: str
+    token: str
+    created: Created
+
+
+def recorded(context: Context, record: Callable[[], T], **about: Any) -> T:
+    """Write down what came of a POST, for minutes if need be: an id is paid for, and a refusal is worth an attempt."""
+    give_up = context.clock() + RECORD_FOR
+    wait_s = 0.2
+    while True:
+        try:
+            return record()
+        except Unavailable:
+            if context.clock() > give_up:
+                log.error("job.start", outcome="not_recorded", **about)
+                raise
+        context.pause(wait_s)
+        wait_s = min(wait_s * 2, RECORD_EVERY_S)
+
+
+def attach(context: Context, made: Sequence[Attempt]) -> dict[str, str]:
+    """Give each interaction to the job that still waits for it under its token; otherwise it is an orphan.
+
+    Gives back each job's outcome in a word.
+    """
+    now = context.clock()
+    with context.database.write() as session:
+        outcomes, fresh = _sorted(session, made)
+        moved = _run(context, session, fresh, now)
+        running = {job.id for job in moved}
+        outcomes |= {one.job_id: "started" if one.job_id in running else "orphan" for one in fresh}
+        if fresh:
+            interactions.answered(session, [_answered(one, one.job_id not in running) for one in fresh], now)
+        gate.passed(session, moved)
+    for one in made:
+        if outcomes[one.job_id] == "orphan":
+            _cancel(context, one.job_id, one.created.upstream_id)
+    wake.moved(context, moved)
+    return outcomes
+
+
+def _sorted(session: Session, made: Sequence[Attempt]) -> tuple[dict[str, str], list[Attempt]]:
+    """What is known of these interactions already, and the attempts that are not recorded yet."""
+    known = interactions.named(session, [one.token for one in made], [one.created.upstream_id for one in made])
+    by_token = {row.token: row for row in known}
+    owners = {row.upstream_id: row.token for row in known if row.upstream_id is not None}
+    outcomes, fresh = {}, []
+    for one in made:
+        mine = by_token.get(one.token)
+        if owners.setdefault(one.created.upstream_id, one.token) != one.token:
+            # What this create made is unknown, and its claim will run out.
+            log.error("job.start", job_id=one.job_id, outcome="id_of_another", token=one.token[:8])
+            outcomes[one.job_id] = "id_of_another"
+        elif mine is not None and mine.upstream_id is not None:
+            # The commit was done and only its answer was lost.
+            outcomes[one.job_id] = "orphan" if mine.orphan else "started"
+        else:
+            fresh.append(one)
+    return outcomes, fresh
+
+
+def _run(context: Context, session: Session, made: Sequence[Attempt], now: datetime) -> list[Job]:
+    """Move those who wait for their id; gives back who did."""
+    jobs_now = starts.sent(session, [one.job_id for one in made])
+    held = [(one, jobs_now[one.job_id]) for one in made if one.job_id in jobs_now]
+    moved = []
+    for target in (Status.IN_PROGRESS, Status.CANCELLING):
+        steps = [
+            Step(job.id, one.token, _running(context, job, one.created, now))
+            for one, job in held
+            if (target == Status.CANCELLING) == (job.cancel_requested_at is not None)
+        ]
+        values = {"claim": None, "polls": 0, "changed_at": now}
+        moved += moves.move_all(session, steps, sources=WAITING, target=target, now=now, values=values)
+    return moved
+
+
+def _running(context: Context, job: Sent, created: Created, now: datetime) -> dict[str, Any]:
+    sent_at = job.sent_at or now
+    values: dict[str, Any] = {
+        "interaction_id": created.upstream_id,
+        "upstream_status": _short(created.status),
+        "started_at": job.started_at or sent_at,
+    }
+    if job.cancel_requested_at is not None:
+        return values | {"due_at": now, "cancelling_since": now, "deadline_at": None}
+    due_at = context.schedule(job.kind, job.target).next_time(0, now, context.chance())
+    return values | {"deadline_at": sent_at + timedelta(seconds=job.timeout_seconds), "due_at": due_at}
+
+
+def _answered(one: Attempt, is_orphan: bool) -> Answered:  # noqa: FBT001
+    return Answered(one.token, one.created.upstream_id, _short(one.created.status), is_orphan)
+
+
+def _short(status: str) -> str:
+    """The upstream's own word, as a database takes it: nothing it says may keep a paid id from being stored."""
+    return status.replace("\x00", "").encode(errors="replace").decode()[:STATUS_MAX]
+
+
+def _cancel(context: Context, job_id: str, upstream_id: str) -> None:
+    """Another attempt already runs, or the job has ended: nobody will use this interaction, so it is stopped."""
+    count("nightdesk_orphans_total")
+    for _ in range(ORPHAN_CANCELS):
+        answer = context.gemini.cancel(upstream_id)
+        if answer.kind in {CancelKind.ACCEPTED, CancelKind.ENDED, CancelKind.MISSING}:
+            break
+        context.pause(1)
+    log.warning("orphan", job_id=job_id, interaction_id=upstream_id, outcome=answer.kind)
+
+
+def failed(context: Context, job: Job, token: str, error: UpstreamError) -> Callable[[], str]:
+    """What is to be recorded of a POST that gave no interaction; that gives back the job's outcome in a word."""
+    if isinstance(error, CreateLost):
+        return lambda: _lost(context, job, token, error)
+    # A 403 is the job's own trouble, unless the key is refused everything.
+    if isinstance(error, CreateRefused) or (error.status == 403 and context.gemini.probe().key_works is False):
+        return lambda: refused(context, job, token, error)
+    code = "safety_blocked" if error.code in BLOCKED else "upstream_rejected"
+    told = failure(code, error.detail or str(error), retryable=False, upstream=error)
+    return lambda: ended(context, job, token, told)
+
+
+def refused(context: Context, job: Job, token: str, error: UpstreamError | None) -> str:
+    """Surely not accepted, or (without an error) never sent: the attempt is not used up, and the gate learns of it.
+
+    An answer that comes after the claim ran out counts, too: it proves that nothing was made.
+    """
+    now = context.clock()
+    with context.database.write() as session:
+        current = jobs.locked(session, job.id)
+        sent_at = _sent_at(current, token, now)
+        if current is not None and current.cancel_requested_at is not None:
+            moved = end(session, job.id, sources=WAITING, target=Status.CANCELLED, now=now, claim=token)
+        else:
+            values = {"due_at": now, "claim": None, "refusals": job.refusals + 1, "sent_at": None}
+            values["deadline_at"] = job.deadline_at
+            back = moves.move(
+                session, job.id, sources=WAITING, target=Status.QUEUED, now=now, claim=token, values=values
+            )
+            moved = [back] if back else []
+        interactions.remove(session, token)
+        if error is not None:
+            gate.refused(context, session, job.target, error, sent_at=sent_at, now=now)
+    wake.moved(context, [one for one in moved if one.status != Status.QUEUED])
+    return "refused" if moved else "lost_race"
+
+
+def ended(context: Context, job: Job, token: str, error: dict[str, Any]) -> str:
+    """Surely not accepted, and never will be: the job fails, or is cancelled where that was asked."""
+    now = context.clock()
+    with context.database.write() as session:
+        current = jobs.locked(session, job.id)
+        sent_at = _sent_at(current, token, now)
+        if current is not None and current.cancel_requested_at is not None:
+            moved = end(session, job.id, sources=WAITING, target=Status.CANCELLED, now=now, claim=token)
+        else:
+            values = {"error": error}
+            moved = end(session, job.id, sources=WAITING, target=Status.FAILED, now=now, claim=token, values=values)
+        interactions.remove(session, token)
+        gate.unproven(session, job.target, sent_at=sent_at, now=now)
+    wake.moved(context, moved)
+    return str(moved[0].status) if moved else "lost_race"
+
+
+def _sent_at(current: Job | None, token: str, now: datetime) -> datetime:
+    return current.sent_at or now if current is not None and current.claim == token else now
+
+
+def _lost(context: Context, job: Job, token: str, error: CreateLost) -> str:
+    """The answer is lost: the row says so before anything else is decided."""
+    now = context.clock()
+    starting, values = {Status.STARTING}, {"due_at": now, "deadline_at": None}
+    with context.database.write() as session:
+        moved = moves.move(
+            session, job.id, sources=starting, target=Status.UNCONFIRMED, now=now, claim=token, values=values
+        )
+    if moved is not None:
+        count("nightdesk_unconfirmed_total")
+        log.warning("unconfirmed", job_id=job.id, error=str(error))
+    return unconfirmed.resolve(context, job.id, token)
