@@ -26,7 +26,6 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "nightdesk_"
 OTHER = "other"
 PARTS = ("_bucket", "_sum", "_count")
-BOUNDS = [*(f"{bound:g}" for bound in telemetry.LAG_BOUNDS_S), "+Inf"]
 
 
 def flush(context: Context) -> None:
@@ -135,7 +134,7 @@ def _histogram(name: str, series: dict[str, dict[str, float]]) -> Metric:
     metric = Metric(name, _about(name), "histogram")
     for labels_text, parts in series.items():
         labels = json.loads(labels_text)
-        for bound in BOUNDS:
+        for bound in telemetry.BOUNDS:
             metric.add_sample(f"{name}_bucket", {**labels, "le": bound}, parts.get(f"_bucket{bound}", 0.0))
         metric.add_sample(f"{name}_count", labels, parts.get("_count", 0.0))
         metric.add_sample(f"{name}_sum", labels, parts.get("_sum", 0.0))

@@ -16,7 +16,7 @@ from worker.store import holders, projects
 from worker.store.holders import Holder
 from worker.telemetry import count
 
-GATHER_S = 0.004
+GATHER_S = 0.01
 TOUCH_EVERY = timedelta(minutes=1)
 
 

@@ -8,9 +8,11 @@ import logging
 import sys
 import threading
 import traceback
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -18,6 +20,7 @@ from typing import Any, Literal
 import structlog
 
 LAG_BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+BOUNDS = (*(f"{bound:g}" for bound in LAG_BOUNDS_S), "+Inf")
 
 QUIET = (
     *("httpx", "httpx2", "httpcore", "httpcore2", "google_genai", "aiohttp.access"),
@@ -27,7 +30,11 @@ QUIET = (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("nightdesk")
 
-_counts: defaultdict[tuple[str, frozenset[tuple[str, str]]], float] = defaultdict(float)
+Series = tuple[str, frozenset[tuple[str, str]]]
+_counts: defaultdict[Series, float] = defaultdict(float)
+_histograms: defaultdict[Series, tuple[list[int], list[float]]] = defaultdict(lambda: ([0] * len(BOUNDS), []))
+"""How many values fell between each two bounds, and their sums: adding them up is left to `drain`."""
+
 _lock = threading.Lock()
 
 
@@ -99,23 +106,29 @@ def count(name: str, amount: float = 1, /, **labels: str) -> None:
 
 
 def observe(name: str, *values_s: float, **labels: str) -> None:
-    """Add durations to a histogram (cumulative buckets, sum and count, as Prometheus has them)."""
+    """Add durations to a histogram."""
     if not values_s:
         return
-    for bound in LAG_BOUNDS_S:
-        within = sum(value <= bound for value in values_s)
-        if within:
-            count(f"{name}_bucket", within, le=f"{bound:g}", **labels)
-    count(f"{name}_bucket", len(values_s), le="+Inf", **labels)
-    count(f"{name}_sum", sum(values_s), **labels)
-    count(f"{name}_count", len(values_s), **labels)
+    with _lock:
+        counts, sums = _histograms[name, frozenset(labels.items())]
+        for value in values_s:
+            counts[bisect_left(LAG_BOUNDS_S, value)] += 1
+        sums.append(sum(values_s))
 
 
 def drain() -> dict[tuple[str, str], float]:
-    """Take what was counted since the last call, by name and labels as JSON."""
+    """Take what was counted since the last call, by name and labels as JSON; histograms as Prometheus has them."""
     with _lock:
         taken = dict(_counts)
+        histograms = dict(_histograms)
         _counts.clear()
+        _histograms.clear()
+    for (name, labels), (counts, sums) in histograms.items():
+        for bound, within in zip(BOUNDS, accumulate(counts), strict=True):
+            if within:
+                taken[f"{name}_bucket", labels | {("le", bound)}] = within
+        taken[f"{name}_sum", labels] = sum(sums)
+        taken[f"{name}_count", labels] = sum(counts)
     return {(name, json.dumps(dict(labels), sort_keys=True)): value for (name, labels), value in taken.items()}
 
 

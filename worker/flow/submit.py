@@ -103,8 +103,8 @@ def prepare(
     faults += _contradictions(context, chosen, body)
     if faults:
         raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
-    job = _job(context, chosen, body, kind=kind, resolved=resolved, now=now)
-    job.project_id, job.request_id, job.retry_of = project_id, request_id, retry_of
+    origin = {"project_id": project_id, "request_id": request_id, "retry_of": retry_of}
+    job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
     return Draft(job=job, body=orjson.dumps(body), at=at, foreign_ids_allowed=is_admin)
 
 
@@ -135,38 +135,38 @@ def _contradictions(context: Context, chosen: options.Options, body: Mapping[str
     return faults
 
 
-def _job(
+def _fields(
     context: Context, chosen: options.Options, body: Mapping[str, Any], *, kind: Kind, resolved: Resolved, now: datetime
-) -> Job:
+) -> dict[str, Any]:
     job_id = ids.new("job", int(now.timestamp() * 1000))
     is_agent = kind == "agent"
     on_unknown_create = chosen.on_unknown_create or ("fail" if is_agent else "retry")
-    return Job(
-        id=job_id,
-        project_id="",
-        status=Status.QUEUED,
-        kind=kind,
-        target=resolved.id,
-        priority=PRIORITIES.index(chosen.priority),
-        created_at=now,
-        run_at=chosen.run_at,
-        timeout_seconds=chosen.timeout_seconds or context.catalog.entry(kind, resolved.id).timeout_s,
-        queue_timeout_seconds=chosen.queue_timeout_seconds,
-        action_timeout_seconds=chosen.action_timeout_seconds,
-        max_attempts=chosen.max_attempts or (1 if is_agent else 3),
-        on_unknown_create=on_unknown_create,
-        strict_model=chosen.strict_model,
-        retention_days=chosen.retention_days or context.settings.result_retention_days,
-        previous_job_id=chosen.previous_job_id,
-        previous_interaction_id=body.get("previous_interaction_id"),
-        conversation_id=job_id,
-        webhook_url=chosen.webhook_url,
-        webhook_events=chosen.webhook_events,
-        user_metadata=chosen.metadata,
-        labels=body.get("labels") or {},
-        substitutions=[dict(substitution) for substitution in resolved.substitutions],
-        notes=[],
-    )
+    return {
+        "id": job_id,
+        "status": Status.QUEUED,
+        "kind": kind,
+        "target": resolved.id,
+        "priority": PRIORITIES.index(chosen.priority),
+        "created_at": now,
+        "run_at": chosen.run_at,
+        "timeout_seconds": chosen.timeout_seconds or context.catalog.entry(kind, resolved.id).timeout_s,
+        "queue_timeout_seconds": chosen.queue_timeout_seconds,
+        "action_timeout_seconds": chosen.action_timeout_seconds,
+        "max_attempts": chosen.max_attempts or (1 if is_agent else 3),
+        "on_unknown_create": on_unknown_create,
+        "strict_model": chosen.strict_model,
+        "retention_days": chosen.retention_days or context.settings.result_retention_days,
+        "previous_job_id": chosen.previous_job_id,
+        "previous_interaction_id": body.get("previous_interaction_id"),
+        "conversation_id": job_id,
+        "webhook_url": chosen.webhook_url,
+        "webhook_events": chosen.webhook_events,
+        "user_metadata": chosen.metadata,
+        "labels": body.get("labels") or {},
+        "substitutions": [dict(substitution) for substitution in resolved.substitutions],
+        "notes": [],
+        "sequence": 1,
+    }
 
 
 def accept(context: Context, orders: Sequence[Order]) -> list[Accepted | NightdeskError]:

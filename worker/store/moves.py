@@ -132,7 +132,7 @@ def append(
     result_expires_at: datetime | None = None,
 ) -> Event:
     """Write the event numbered `job.sequence` and one delivery for each subscriber."""
-    event = _event(job, event_type, now)
+    event = Event(**_event(job, event_type, now))
     if hears(job, event_type):
         event.payload = document.payload(event, document.render(job, outcome, result_expires_at))
         session.add(event)
@@ -150,21 +150,21 @@ def append_all(session: Session, moved: Iterable[Job], event_type: str, now: dat
         if hears(job, event_type):
             append(session, job, event_type, now)
         else:
-            silent.append(_event(job, event_type, now).model_dump())
+            silent.append(_event(job, event_type, now))
     if silent:
         session.execute(sa.insert(Event), silent)
 
 
-def _event(job: Job, event_type: str, now: datetime) -> Event:
-    return Event(
-        id=ids.new("evt", int(now.timestamp() * 1000)),
-        project_id=job.project_id,
-        job_id=job.id,
-        sequence=job.sequence,
-        type=event_type,
-        created_at=now,
-        data=_summary(job),
-    )
+def _event(job: Job, event_type: str, now: datetime) -> dict[str, Any]:
+    return {
+        "id": ids.new("evt", int(now.timestamp() * 1000)),
+        "project_id": job.project_id,
+        "job_id": job.id,
+        "sequence": job.sequence,
+        "type": event_type,
+        "created_at": now,
+        "data": _summary(job),
+    }
 
 
 def hears(job: Job, event_type: str) -> bool:

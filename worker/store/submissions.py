@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
-from worker import ids
-from worker.models import Event, Idempotency, Job, JobInput
+from worker.models import Idempotency, Job, JobInput
 from worker.states import CREATED
 from worker.store import moves
+
+BLANK = {name: field.default for name, field in Job.model_fields.items() if not field.is_required()}
 
 
 def reserve(session: Session, entry: Idempotency) -> Idempotency | None:
@@ -25,32 +27,24 @@ def reserve(session: Session, entry: Idempotency) -> Idempotency | None:
     return session.get(Idempotency, (entry.project_id, entry.path, entry.key), populate_existing=True)
 
 
+def new(**values: Any) -> Job:
+    """A job that is in no database yet.
+
+    Made as the mapper makes rows that it has read: setting sixty attributes one by one took a third of a submission.
+    """
+    job: Job = sa.inspect(Job).class_manager.new_instance()
+    job.__dict__.update(BLANK | values)
+    return job
+
+
 def insert(session: Session, jobs: Sequence[tuple[Job, bytes]], now: datetime) -> None:
     """Write jobs with their inputs and `job.created` events, in three statements plus one for each that is heard."""
-    session.execute(sa.insert(Job), [{**job.model_dump(), "sequence": 1} for job, _ in jobs])
+    # Half of the columns have no value yet in any of them.
+    rows = [vars(job) for job, _ in jobs]
+    names = sorted(name for name in Job.model_fields if any(row[name] is not None for row in rows))
+    session.execute(sa.insert(Job), [{name: row[name] for name in names} for row in rows])
     session.execute(sa.insert(JobInput), [{"job_id": job.id, "turn": 1, "body": body} for job, body in jobs])
-    quiet = []
-    for job, _ in jobs:
-        job.sequence = 1
-        if job.webhook_url and CREATED in (job.webhook_events or ()):
-            moves.append(session, job, CREATED, now)
-        else:
-            quiet.append(_created(job, now))
-    if quiet:
-        session.execute(sa.insert(Event), quiet)
-
-
-def _created(job: Job, now: datetime) -> dict[str, object]:
-    return {
-        "id": ids.new("evt", int(now.timestamp() * 1000)),
-        "project_id": job.project_id,
-        "job_id": job.id,
-        "sequence": 1,
-        "type": CREATED,
-        "created_at": now,
-        "data": {"status": job.status, "turn": 1, "attempt": 1},
-        "payload": None,
-    }
+    moves.append_all(session, [job for job, _ in jobs], CREATED, now)
 
 
 def previous(session: Session, job_ids: Collection[str]) -> dict[str, Job]:

@@ -37,7 +37,7 @@ def test_what_was_observed_becomes_a_histogram_with_all_buckets(sqlite_url: str)
 
     buckets = {
         bound: found["nightdesk_lag_seconds_bucket", json.dumps({"kind": "m", "le": bound})]
-        for bound in exposition.BOUNDS
+        for bound in telemetry.BOUNDS
     }
     assert [buckets[bound] for bound in ("0.1", "0.25", "0.5", "300", "+Inf")] == [0, 1, 2, 2, 3]
     assert found["nightdesk_lag_seconds_count", '{"kind": "m"}'] == 3
