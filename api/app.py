@@ -31,6 +31,7 @@ from api.routes import (
 from api.waits import LOOK_EVERY_S, Watch
 from api.writer import Writer
 from worker import context as contexts
+from worker import heap
 from worker.context import Context
 from worker.errors import NightdeskError
 from worker.flow import submit
@@ -120,6 +121,7 @@ def _warm(context: Context) -> None:
     """Import what validation needs, so that the first submission does not wait for it."""
     with suppress(NightdeskError):
         submit.prepare(context, {"model": "none", "input": "none"}, project_id="", is_admin=False)
+    heap.settle()
 
 
 async def _flush(context: Context) -> None:

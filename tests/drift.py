@@ -11,11 +11,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 import worker.models  # noqa: F401  (it fills SQLModel.metadata)
 from tests.postgres import Postgres
-from worker.database import Database, upgrade
+from worker.database import HEAD, MIGRATIONS, Database, upgrade
 from worker.settings import Settings
 
 INDEXES = {
@@ -65,6 +66,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         migrated, modelled = (f"sqlite:///{Path(folder) / name}.db" for name in ("migrated", "modelled"))
         found = [f"sqlite: {difference}" for difference in differences(migrated, modelled)]
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    if newest != HEAD:
+        found.append(f"worker.database.HEAD is {HEAD}, the newest migration is {newest}")
     with Postgres() as server:
         found += [f"postgresql: {difference}" for difference in differences(server.empty(), server.empty())]
     for difference in found:

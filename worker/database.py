@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from worker.errors import SettingsError, Unavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0001"
+"""The newest migration: what the schema of this release is called."""
 
 BUSY_S = 10
 LOST = (OperationalError, InterfaceError, PoolTimeout)
@@ -118,13 +118,6 @@ def _postgres(url: str, connections: int) -> sa.Engine:
     )
 
 
-def _alembic(connection: sa.Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    return config
-
-
 def take_turns(connection: sa.Connection) -> None:
     """Let one transaction at a time pass here, over all processes; SQLite's write transactions do so by themselves."""
     if connection.dialect.name == "postgresql":
@@ -133,13 +126,21 @@ def take_turns(connection: sa.Connection) -> None:
 
 def upgrade(database: Database) -> None:
     """Bring the schema to this release's; safe to run from several processes at once."""
+    # Ten megabytes that the processes which only look at the schema's age do not need.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
     with _reachable(), database.engine.begin() as connection:
         take_turns(connection)
-        command.upgrade(_alembic(connection), "head")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def pending(database: Database) -> bool:
     """Whether the schema is older than this release."""
     with _reachable(), database.reader.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    return current != ScriptDirectory.from_config(_alembic()).get_current_head()
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return True
+        return bool(connection.scalar(sa.text("SELECT version_num FROM alembic_version")) != HEAD)

@@ -7,7 +7,7 @@ from celery import signals
 
 from worker import app as celery_app
 from worker import context as contexts
-from worker import telemetry, ticker
+from worker import heap, telemetry, ticker
 from worker.app import QUEUES
 from worker.errors import SettingsError
 from worker.settings import Settings
@@ -55,6 +55,7 @@ def _warm(context: contexts.Context) -> None:
     """Import the SDK, open connections, send a first message: otherwise the first jobs pay for it."""
     answer = context.gemini.warm()
     context.sender.backlog(celery_app.POLL)
+    heap.settle()
     log.info("worker", outcome="ready", key_works=answer.key_works)
 
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 ARROWS = {
     "errors": "",
+    "heap": "",
     "ids": "",
     "retry": "",
     "states": "",
@@ -35,11 +36,11 @@ ARROWS = {
     "flow": "app context document errors gemini ids models options retry states store telemetry webhooks",
     "tasks": "app context errors flow telemetry",
     "ticker": "app context errors flow store tasks telemetry",
-    "process": "app context errors settings tasks telemetry ticker",
+    "process": "app context errors heap settings tasks telemetry ticker",
     "dev": "app context database errors keys settings vault",
     "cli": "app context database dev errors gemini keys models process settings states store vault webhooks",
     "api": (
-        "app context database document errors flow gemini ids keys models notify options settings states store"
+        "app context database document errors flow gemini heap ids keys models notify options settings states store"
         " telemetry vault webhooks"
     ),
 }

@@ -24,6 +24,10 @@ from worker.telemetry import count, crashed, log, observe, step
 BATCH = 500
 RUN_S = 20.0
 LOOK_AGAIN_S = 0.1
+COMPANY_S, ROW_S = 0.5, 0.005
+"""A crowd of n rows keeps the next claim waiting for n times ROW_S, COMPANY_S at most: few large batches are cheap."""
+
+NOTE_EVERY_S = 1.0
 SOON = timedelta(seconds=1)
 MISSING_TIMES = 5
 MISSING_FOR = timedelta(minutes=5)
@@ -48,6 +52,13 @@ class _Tally:
     ended: int = 0
     trouble: int = 0
     throttled_s: float | None = None
+    note_at: float = 0.0
+
+    def is_to_note(self) -> bool:
+        """Whether that the upstream was heard is worth a write: once in a while."""
+        is_due, now = monotonic() >= self.note_at, monotonic()
+        self.note_at = now + NOTE_EVERY_S if is_due else self.note_at
+        return is_due
 
     def shown(self) -> dict[str, int]:
         return {"claimed": self.claimed, "running": self.running, "ended": self.ended, "trouble": self.trouble}
@@ -62,34 +73,37 @@ def run(context: Context) -> dict[str, int]:
             shut = gate.polls(context)
             if shut is not None and gates.is_shut(shut, context.clock()):
                 break
-            if not _batch(context, tally) and not _wait(context):
-                break
+            began, claimed = monotonic(), _batch(context, tally)
             if shut is not None and shut.reason is not None and tally.running + tally.ended:
                 gate.unthrottle_polls(context)
+            company_s = min(COMPANY_S, claimed * ROW_S) - (monotonic() - began)
+            if claimed < BATCH and not _wait(context, company_s):
+                break
         line.update(tally.shown())
     return tally.shown()
 
 
-def _wait(context: Context) -> bool:
-    """Wait for the next row if it falls due soon; False: nothing will, the sweep calls again."""
+def _wait(context: Context, company_s: float) -> bool:
+    """Wait for the next row, and for its company, if it falls due soon; False: nothing will, the sweep calls again."""
     with context.database.read() as session:
         due_at = claims.next_poll(session)
     now = context.clock()
     if due_at is None or due_at > now + SOON:
         return False
     # Never zero: a row may be due and held by somebody else.
-    context.pause(min(LOOK_AGAIN_S, max(LOOK_AGAIN_S / 10, (due_at - now).total_seconds())))
+    alone_s = min(LOOK_AGAIN_S, max(LOOK_AGAIN_S / 10, (due_at - now).total_seconds()))
+    context.pause(max(company_s, alone_s))
     return True
 
 
-def _batch(context: Context, tally: _Tally) -> bool:
-    """Claim, ask, record one batch; False: nothing was due."""
+def _batch(context: Context, tally: _Tally) -> int:
+    """Claim, ask, record one batch; gives back how many rows were due."""
     now, claim = context.clock(), ids.token()
     until = now + timedelta(seconds=context.settings.claim_poll_s)
     with context.database.write() as session:
         rows = claims.polls(session, claim=claim, now=now, until=until, limit=BATCH)
     if not rows:
-        return False
+        return 0
     tally.claimed += len(rows)
     observe("nightdesk_poll_lag_seconds", *((now - row.was_due_at).total_seconds() for row in rows if row.was_due_at))
     with closing(_ask(context, rows)) as groups:
@@ -101,7 +115,7 @@ def _batch(context: Context, tally: _Tally) -> bool:
         shut_until = gate.throttle_polls(context, tally.throttled_s)
         with context.database.write() as session:
             claims.put_back(session, claim=claim, until=until, due_at=shut_until)
-    return True
+    return len(rows)
 
 
 def _ask(context: Context, rows: list[Polled]) -> Generator[list[tuple[Polled, Answer]]]:
@@ -131,10 +145,11 @@ def _record(context: Context, claim: str, answers: list[tuple[Polled, Answer]], 
             running.append(_next(context, row, answer, now))
         else:
             moved += decided
-    if running or kinds.keys() & HEARD:
+    is_heard = bool(kinds.keys() & HEARD) and tally.is_to_note()
+    if running or is_heard:
         with context.database.write() as session:
             recorded = claims.record_polls(session, claim=claim, now=now, rows=running) if running else set()
-            if kinds.keys() & HEARD:
+            if is_heard:
                 moments.note(session, moments.UPSTREAM, now)
         count("nightdesk_lost_races_total", len(running) - len(recorded), move="poll")
     # Last, for it may take long: the claims of those who run on are given back by now.

@@ -5,7 +5,7 @@ answers that come together are recorded together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,8 +41,16 @@ RUN_S = 20.0
 SHOWN = 20
 """Outcomes that a round gives back for Flower to show."""
 
-Outcome = Created | UpstreamError | dict[str, Any] | None
-"""An interaction, what refused it, an error of our own before anything was sent, or None: too late to send."""
+
+class Unsent(Exception):
+    """Nothing was sent: for the fault that it holds, or without one because it was too late."""
+
+    def __init__(self, fault: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.fault = fault
+
+
+Outcome = Created | UpstreamError | Unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +77,13 @@ class _Choice:
 def run(context: Context, line: Line) -> dict[str, str]:
     """Start what is in line for about RUN_S; gives back the outcomes of the first SHOWN jobs, each in a word."""
     outcomes: dict[str, str] = {}
-    under_way: dict[Future[Outcome], Claimed] = {}
+    under_way: dict[Future[Created], Claimed] = {}
     give_up = monotonic() + RUN_S
-    with line.served(), ThreadPoolExecutor(AT_ONCE, "nightdesk-start") as talkers:
+    with line.served():
         while True:
             is_over = monotonic() >= give_up or context.leaving.is_set()
             for claimed in [] if is_over else _next(context, line, AT_ONCE - len(under_way)):
-                under_way[talkers.submit(talk, context, claimed)] = claimed
+                under_way[talk(context, claimed)] = claimed
             if under_way:
                 outcomes |= record(context, _answered(under_way))
             elif is_over or line.leave():
@@ -167,44 +175,56 @@ def _outlives(context: Context, job: Job) -> bool:
     return job.due_at is not None and job.due_at >= context.clock() + lasts
 
 
-def talk(context: Context, claimed: Claimed) -> Outcome:
-    """Send the one POST, unless the process slept since and the claim no longer outlives it."""
-    request = _request(claimed.body) if claimed.fault is None else claimed.fault
-    if isinstance(request, dict):
-        return request
+def talk(context: Context, claimed: Claimed) -> Future[Created]:
+    """Send the one POST, unless it is forbidden, or the process slept since and the claim no longer outlives it.
+
+    The future gives the interaction, or raises UpstreamError or Unsent.
+    """
+    try:
+        return context.gemini.create(_request(context, claimed))
+    except (UpstreamError, Unsent) as error:
+        failed: Future[Created] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _request(context: Context, claimed: Claimed) -> CreateRequest:
+    if claimed.fault is not None:
+        raise Unsent(claimed.fault)
     if not _outlives(context, claimed.job):
-        return None
+        raise Unsent
     try:
-        return context.gemini.create(request)
-    except UpstreamError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - recorded: nobody knows whether it was sent
-        crashed("job.start", error, job_id=claimed.job.id)
-        return CreateLost(f"create ended with {type(error).__name__}")
-
-
-def _request(body: Mapping[str, Any]) -> CreateRequest | dict[str, Any]:
-    try:
-        return build(body)
+        return build(claimed.body)
     except Invalid:
-        # What was valid at submission is not for this release; nothing was sent.
-        return failure("upstream_rejected", "the request cannot be built any more", retryable=False)
+        # What was valid at submission is not for this release.
+        raise Unsent(failure("upstream_rejected", "the request cannot be built any more", retryable=False)) from None
 
 
-def _answered(under_way: dict[Future[Outcome], Claimed]) -> list[tuple[Claimed, Outcome]]:
+def _answered(under_way: dict[Future[Created], Claimed]) -> list[tuple[Claimed, Outcome]]:
     """Wait for an answer, and a moment for its company."""
     wait(under_way, return_when=FIRST_COMPLETED)
     done, _ = wait(under_way, timeout=GROUP_S)
-    return [(under_way.pop(future), future.result()) for future in done]
+    return [(under_way.pop(future), outcome(future)) for future in done]
+
+
+def outcome(future: Future[Created]) -> Outcome:
+    """What a POST came to."""
+    try:
+        return future.result()
+    except (UpstreamError, Unsent) as error:
+        return error
+    except (Exception, CancelledError) as error:  # noqa: BLE001 - recorded: nobody knows whether it was sent
+        crashed("job.start", error)
+        return CreateLost(f"create ended with {type(error).__name__}")
 
 
 def record(context: Context, answered: Sequence[tuple[Claimed, Outcome]]) -> dict[str, str]:
     """Write down what came of these POSTs; gives back each job's outcome in a word."""
-    made = [Attempt(one.job.id, one.token, outcome) for one, outcome in answered if isinstance(outcome, Created)]
+    made = [Attempt(one.job.id, one.token, came) for one, came in answered if isinstance(came, Created)]
     words = _attached(context, made)
-    for one, outcome in answered:
-        if not isinstance(outcome, Created):
-            words[one.job.id] = _alone(context, one.job.id, _settled(context, one, outcome))
+    for one, came in answered:
+        if not isinstance(came, Created):
+            words[one.job.id] = _alone(context, one.job.id, _settled(context, one, came))
         job = one.job
         fields = {"job_id": job.id, "turn": job.turn, "attempt": job.attempt, "request_id": job.request_id}
         tell("job.start", one.since, **fields, outcome=words[job.id])
@@ -227,12 +247,13 @@ def _attached(context: Context, made: Sequence[Attempt]) -> dict[str, str]:
         return {name: word for one in made for name, word in _attached(context, [one]).items()}
 
 
-def _settled(context: Context, one: Claimed, outcome: UpstreamError | dict[str, Any] | None) -> Callable[[], str]:
-    if isinstance(outcome, UpstreamError):
-        return attempt.failed(context, one.job, one.token, outcome)
-    if outcome is None:
+def _settled(context: Context, one: Claimed, error: UpstreamError | Unsent) -> Callable[[], str]:
+    if isinstance(error, UpstreamError):
+        return attempt.failed(context, one.job, one.token, error)
+    fault = error.fault
+    if fault is None:
         return lambda: attempt.refused(context, one.job, one.token, None)
-    return lambda: attempt.ended(context, one.job, one.token, outcome)
+    return lambda: attempt.ended(context, one.job, one.token, fault)
 
 
 def _alone(context: Context, job_id: str, settled: Callable[[], str]) -> str:

@@ -1,13 +1,15 @@
 """Calls the API through the SDK, one HTTP request for each call: create, cancel, delete, and the free probe of the key.
 
-Blocking, for task threads; the calls run on the loop thread, each under a total timeout that no dripping body outlives.
-No SDK or HTTP exception leaves this module, and no error's text carries anything that the API or a prompt said.
+Blocking, for task threads, but for creates, of which many are under way. The calls run on the loop thread, each under a
+total timeout that no dripping body outlives. No SDK or HTTP exception leaves this module, and no error's text carries
+anything that the API or a prompt said.
 """
 
 import concurrent.futures
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -73,7 +75,7 @@ class ProbeAnswer:
 
 
 class Gemini:
-    """The SDK behind four blocking calls; built once per process, after any fork."""
+    """The SDK behind four calls; built once per process, after any fork."""
 
     def __init__(
         self,
@@ -92,15 +94,25 @@ class Gemini:
         self._lock = threading.Lock()
         self._client: Any = None
 
-    def create(self, request: CreateRequest) -> Created:
-        """Create the interaction with exactly one POST.
+    def create(self, request: CreateRequest) -> Future[Created]:
+        """Send exactly one POST and return at once; the future gives the interaction that it made.
 
-        Raises CreateRefused (surely not accepted: try again), CreateRejected (final) or CreateLost (it may be running).
+        Or it raises CreateRefused (surely not accepted: try again), CreateRejected (final), CreateLost (it may run).
         """
-        reply = self._call(
-            self._timeouts.create_s,
-            lambda calls: calls.create(request=request.typed, extra_body=request.payload),
-        )
+        client = self._connect()
+        try:
+            return self._loop.submit(self._create(client, request))
+        except RuntimeError:
+            unsent: Future[Created] = Future()
+            unsent.set_exception(CreateRefused("create was not sent: the loop thread is not running"))
+            return unsent
+
+    async def _create(self, client: Any, request: CreateRequest) -> Created:
+        def call(calls: Any) -> Awaitable[Any]:
+            answer: Awaitable[Any] = calls.create(request=request.typed, extra_body=request.payload)
+            return answer
+
+        reply = await talk(client, call, self._timeouts.create_s)
         if reply.refusal is not None:
             raise create_error(reply.refusal, create_503=self._create_503)
         if reply.status is None:

@@ -19,7 +19,7 @@ from worker.gemini.access import CONNECT_S, KEEPALIVE_S, Access
 from worker.gemini.answer import Answer, AnswerKind, read_answer
 from worker.gemini.loop import LoopThread
 
-GROUP_S = 0.05
+GROUP_S = 0.1
 """How long an answer waits for company."""
 SLACK_S = 5.0
 """How long a task thread waits beyond the time of a fetch before it gives the loop thread up."""

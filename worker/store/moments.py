@@ -23,7 +23,10 @@ def win(session: Session, name: str, *, now: datetime, before: datetime) -> bool
 
 def note(session: Session, name: str, now: datetime) -> None:
     """It happened now."""
-    win(session, name, now=now, before=now)
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    noted = insert(Moment).values(name=name, at=now)
+    later = col(Moment.at) < noted.excluded.at
+    session.execute(noted.on_conflict_do_update(index_elements=["name"], set_={"at": noted.excluded.at}, where=later))
 
 
 def all_moments(session: Session) -> dict[str, datetime]:

@@ -1,6 +1,7 @@
 """The engine without Celery: each verb is called as its task would, on a clock that the test moves."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -58,7 +59,7 @@ class Between:
                 self.before[name](*args)
             result = self.instead.get(name, method)(*args, **kwargs)
             if name in self.after:
-                self.after[name](result)
+                self.after[name](result.result(30) if isinstance(result, Future) else result)
             return result
 
         return call
@@ -127,7 +128,8 @@ class Engine:
 
     def start(self, job_id: str) -> str:
         """This job alone, as a round of starts does it."""
-        answered = [(one, start.talk(self.context, one)) for one in start.ready(self.context, [job_id])]
+        sent = [(one, start.talk(self.context, one)) for one in start.ready(self.context, [job_id])]
+        answered = [(one, start.outcome(future)) for one, future in sent]
         return start.record(self.context, answered).get(job_id, "nothing")
 
     def started(self, **fields: Any) -> str:

@@ -105,7 +105,7 @@ def test_nothing_speaks_to_the_outside_within_a_transaction(engine: Engine, hook
 def test_orphans_probes_and_retries_speak_outside_of_transactions(engine: Engine, spoken: list[str]) -> None:
     job_id = engine.submit()
     (taken,) = start.claim(engine.context, [job_id])
-    created = engine.context.gemini.create(taken_request(taken))
+    created = engine.context.gemini.create(start._request(engine.context, taken)).result(30)
     engine.cancel(job_id)
     engine.sweep(41)
 
@@ -120,7 +120,3 @@ def test_orphans_probes_and_retries_speak_outside_of_transactions(engine: Engine
     again = submit.retry_draft(engine.context, engine.project_id, job_id)
     assert engine.start(engine.accept(again).jobs[0].id) == "started"
     assert "gemini" in spoken
-
-
-def taken_request(taken: start.Claimed) -> Any:
-    return start._request(taken.body)

@@ -262,7 +262,7 @@ def test_a_worker_that_slept_before_its_post_sends_nothing_and_uses_up_no_attemp
     claimed = start.ready(engine.context, [job_id])
     engine.sweep(41)
 
-    answered = [(one, start.talk(engine.context, one)) for one in claimed]
+    answered = [(one, start.outcome(start.talk(engine.context, one))) for one in claimed]
     assert start.record(engine.context, answered) == {job_id: "refused"}
 
     assert (engine.count("create"), engine.interactions(job_id)) == (0, [])

@@ -147,7 +147,7 @@ def test_the_environment_changes_nothing(
     stub.will(wire.says(200, {"id": "v1_a", "status": "in_progress"}))
     gemini = Gemini(access, loop)
 
-    gemini.create(REQUEST)
+    gemini.create(REQUEST).result(30)
     gemini.close()
 
     assert stub.requests[0].headers["x-goog-api-key"] == KEY
@@ -164,7 +164,7 @@ def test_the_sdk_logs_neither_prompts_nor_the_key(
     gemini = Gemini(access, loop)
 
     with pytest.raises(CreateLost):
-        gemini.create(REQUEST)
+        gemini.create(REQUEST).result(30)
     gemini.close()
 
     assert "old mill" not in caplog.text

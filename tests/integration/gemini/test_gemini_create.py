@@ -30,14 +30,14 @@ def platform(number: int, status: str, **more: Any) -> dict[str, Any]:
 
 def refusal_of(gemini: Gemini) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
-        gemini.create(REQUEST)
+        gemini.create(REQUEST).result(30)
     return caught.value
 
 
 def test_an_accepted_create_gives_the_id_and_the_status(gemini: Gemini, stub: Stub) -> None:
     stub.will(wire.says(200, ACCEPTED))
 
-    created = gemini.create(REQUEST)
+    created = gemini.create(REQUEST).result(30)
 
     assert created == Created("v1_abc", "in_progress")
     assert [request.method for request in stub.requests] == ["POST"]
@@ -69,7 +69,7 @@ def test_every_field_goes_over_the_wire_untouched(gemini: Gemini, stub: Stub, na
     stub.will(wire.says(200, ACCEPTED))
     body = {"agent": "my-agent", "input": "x", name: HARD[name], "extra_body": {"newer": [None, {"a": 1.0}]}}
 
-    gemini.create(build(body))
+    gemini.create(build(body)).result(30)
 
     assert stub.requests[0].json == {
         "agent": "my-agent",
@@ -97,7 +97,7 @@ def test_every_field_goes_over_the_wire_untouched(gemini: Gemini, stub: Stub, na
 def test_an_id_in_a_2xx_is_kept_whatever_else_is_odd(gemini: Gemini, stub: Stub, act: Act, upstream_id: str) -> None:
     stub.will(act)
 
-    created = gemini.create(REQUEST)
+    created = gemini.create(REQUEST).result(30)
 
     assert created.upstream_id == upstream_id
 

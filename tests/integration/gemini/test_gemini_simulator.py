@@ -52,7 +52,7 @@ def run(client: Gemini, eyes: Poller) -> Run:
 
     def from_start_to_end(**fields: Any) -> Outcome:
         validate(fields)
-        created = client.create(build(fields))
+        created = client.create(build(fields)).result(30)
         body = eventually(lambda: look(eyes, created.upstream_id).body, within_s=10, what="the run ends") or b""
         return read_outcome(body, max_bytes=10_000_000, wants_json=wants_json(fields))
 
@@ -151,7 +151,7 @@ def test_each_fault_of_a_create_is_one_post_with_its_meaning(
     prompt = f"one post {fault} {time.monotonic()} [[sim: create={fault}]]"
 
     with pytest.raises(error) as caught:
-        client.create(build({"model": "gemini-3.8-flash", "input": prompt}))
+        client.create(build({"model": "gemini-3.8-flash", "input": prompt})).result(30)
 
     assert type(caught.value) is error
     assert sim.control.posts(prompt) == 1
@@ -159,13 +159,13 @@ def test_each_fault_of_a_create_is_one_post_with_its_meaning(
 
 
 def test_an_id_in_a_202_is_kept(client: Gemini, eyes: Poller) -> None:
-    created = client.create(build({"model": "gemini-3.8-flash", "input": "x [[sim: create=accepted]]"}))
+    created = client.create(build({"model": "gemini-3.8-flash", "input": "x [[sim: create=accepted]]"})).result(30)
 
     assert look(eyes, created.upstream_id).kind in (AnswerKind.RUNNING, AnswerKind.ENDED)
 
 
 def test_a_cancelled_run_is_cancelled_in_the_end(client: Gemini, eyes: Poller) -> None:
-    created = client.create(build({"model": "gemini-3.8-flash", "input": "x [[sim: duration=1000]]"}))
+    created = client.create(build({"model": "gemini-3.8-flash", "input": "x [[sim: duration=1000]]"})).result(30)
 
     answer = client.cancel(created.upstream_id)
 
@@ -188,7 +188,7 @@ def test_the_probe_knows_a_good_key_from_a_bad_one(client: Gemini, sim: Simulato
 
 def test_thoughts_and_progress_show_while_a_run_goes_on(client: Gemini, eyes: Poller) -> None:
     request = build({"agent": "deep-research-preview-04-2026", "input": "x [[sim: duration=1000]]"})
-    created = client.create(request)
+    created = client.create(request).result(30)
 
     thought = eventually(lambda: look(eyes, created.upstream_id).thought, within_s=10, what="a thought shows")
 
