@@ -16,6 +16,7 @@ from api.keyring import Keyring
 from api.places import Streams
 from api.readiness import Readiness
 from api.routes import (
+    adoption,
     artifacts,
     catalog,
     deliveries,
@@ -27,6 +28,7 @@ from api.routes import (
     reports,
     secrets,
     stats,
+    upstream,
 )
 from api.waits import LOOK_EVERY_S, Watch
 from api.writer import Writer
@@ -35,9 +37,24 @@ from worker import heap
 from worker.context import Context
 from worker.errors import NightdeskError
 from worker.flow import submit
+from worker.flow.hear import Listener
 from worker.settings import Settings
 
-RESOURCES = (jobs, events, artifacts, reports, deliveries, secrets, catalog, stats, health, metrics, landing)
+RESOURCES = (
+    jobs,
+    adoption,
+    events,
+    artifacts,
+    reports,
+    deliveries,
+    secrets,
+    catalog,
+    stats,
+    health,
+    metrics,
+    upstream,
+    landing,
+)
 FLUSH_EVERY_S = 5.0
 ABOUT = """Runs jobs of Google's Gemini Interactions API in the background: submit, go home, get a signed webhook.
 
@@ -103,6 +120,7 @@ async def _open(context: Context, watch: Watch, streams: Streams) -> AsyncIterat
         watch=watch,
         streams=streams,
         readiness=Readiness(context),
+        listener=None if context.settings.gemini_webhooks == "off" else Listener(context),
     )
     desk.writer.start()
     beside = [asyncio.create_task(work) for work in (desk.watch.listen(), desk.watch.look(), _flush(context))]

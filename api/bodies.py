@@ -5,9 +5,9 @@ The job's own fields come from the options that are enforced; the interaction's 
 
 from typing import Any
 
-from worker.options import Options
+from worker.options import ADOPTION, Options
 
-JOB, BATCH = "JobRequest", "BatchRequest"
+JOB, BATCH, ADOPT, UPSTREAM_EVENT = "JobRequest", "BatchRequest", "AdoptRequest", "UpstreamEvent"
 OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
 
 INTERACTION: dict[str, dict[str, Any]] = {
@@ -68,6 +68,25 @@ INTERACTION: dict[str, dict[str, Any]] = {
     "store": {"const": True, "description": "Always true; may be left out."},
 }
 
+INTERACTION_ID = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 512,
+    "description": "The interaction's id. One that Nightdesk did not make needs the scope `admin`.",
+}
+
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "title": UPSTREAM_EVENT,
+    "description": "As the Gemini API sends it.",
+    "properties": {
+        "type": {"type": "string", "examples": ["interaction.completed"]},
+        "data": {"type": "object", "properties": {"id": {"type": "string"}}, "additionalProperties": True},
+    },
+    "required": ["type", "data"],
+    "additionalProperties": True,
+}
+
 ABOUT: dict[str, str] = {
     "webhook_url": "Where the job's events are sent, signed with the project's secret.",
     "webhook_events": "Which events; by default all terminal ones and `job.requires_action`.",
@@ -89,19 +108,23 @@ ABOUT: dict[str, str] = {
 
 def components() -> dict[str, Any]:
     """The schemas, by name."""
-    return {JOB: _job(), BATCH: _batch()}
+    return {JOB: _job(), BATCH: _batch(), ADOPT: _adopt(), UPSTREAM_EVENT: EVENT}
 
 
-def _job() -> dict[str, Any]:
+def _own() -> dict[str, Any]:
     own = Options.model_json_schema()["properties"]
     described = {name: {**own[name], "description": ABOUT[name]} for name in own}
     for field in described.values():
         field.pop("title", None)
+    return described
+
+
+def _job() -> dict[str, Any]:
     return {
         "type": "object",
         "title": JOB,
         "description": "The create parameters of the Interactions API and the job's own. Unknown fields are refused.",
-        "properties": {**INTERACTION, **described},
+        "properties": {**INTERACTION, **_own()},
         "oneOf": [{"required": ["model"]}, {"required": ["agent"]}],
         "additionalProperties": False,
     }
@@ -114,5 +137,17 @@ def _batch() -> dict[str, Any]:
         "title": BATCH,
         "properties": {"jobs": jobs},
         "required": ["jobs"],
+        "additionalProperties": False,
+    }
+
+
+def _adopt() -> dict[str, Any]:
+    own = {name: field for name, field in _own().items() if name in ADOPTION}
+    own["timeout_seconds"] = {**own["timeout_seconds"], "description": "From the adoption on, anew for each turn."}
+    return {
+        "type": "object",
+        "title": ADOPT,
+        "properties": {"interaction_id": INTERACTION_ID, **own},
+        "required": ["interaction_id"],
         "additionalProperties": False,
     }

@@ -15,6 +15,7 @@ from api.readiness import Readiness
 from api.waits import Watch
 from api.writer import Writer
 from worker.context import Context
+from worker.flow.hear import Listener
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class Desk:
     watch: Watch
     streams: Streams
     readiness: Readiness
+    listener: Listener | None
+    """None where upstream events are off."""
     memo: Memo = field(default_factory=Memo)
 
     async def read(self, query: Callable[[Session], T]) -> T:

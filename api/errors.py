@@ -17,6 +17,7 @@ from worker.errors import (
     ArtifactStoreError,
     BadRequest,
     Conflict,
+    EventRefused,
     Fault,
     Forbidden,
     Gone,
@@ -72,6 +73,7 @@ INTERNAL = Answer(500, "internal_error", "Something went wrong inside")
 
 TABLE: Mapping[type[NightdeskError], Answer] = {
     BadRequest: BAD_REQUEST,
+    EventRefused: BAD_REQUEST,
     Unauthenticated: Answer(401, "unauthenticated", "A valid API key is needed"),
     Forbidden: Answer(403, "forbidden", "The API key may not do this"),
     NotFound: NOT_FOUND,

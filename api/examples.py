@@ -51,6 +51,7 @@ REQUESTS = {
 BATCH = {
     "jobs": [EXTRACTION, {"model": MODEL, "input": "Summarise the minutes in three sentences.", "priority": "low"}]
 }
+ADOPTION = {"interaction_id": RUN_ID, "webhook_url": HOOK, "metadata": {"report": "heat-pumps"}}
 
 QUEUED: dict[str, Any] = {
     "id": JOB_ID,
@@ -121,6 +122,21 @@ COMPLETED = {
     "usage": {"total_input_tokens": 251930, "total_output_tokens": 8821, "total_tokens": 260751},
     "links": {**QUEUED["links"], "report": f"/v1/jobs/{JOB_ID}/report"},
 }
+ADOPTED = {
+    **QUEUED,
+    "status": "in_progress",
+    "started_at": AT,
+    "deadline_at": "2026-11-21T21:10:00.000Z",
+    "interaction_id": RUN_ID,
+    "notes": ["adopted: the interaction was made elsewhere, and the time limit counts from the adoption"],
+    "progress": {
+        "upstream_status": "in_progress",
+        "polls": 0,
+        "last_polled_at": None,
+        "next_poll_at": "2026-11-21T20:00:05.000Z",
+        "thought": None,
+    },
+}
 CANCELLING = {**QUEUED, "status": "cancelling", "interaction_id": RUN_ID, "cancel_requested_at": LATER}
 RETRIED = {**QUEUED, "id": "job_01kqzv9w5g2m7p4r8t1v6x3z0b", "retry_of": JOB_ID}
 LISTED = {**COMPLETED, "output_text": None, "citations": [], "artifacts": [], "links": QUEUED["links"]}
@@ -168,6 +184,7 @@ ATTEMPT = {
     "response": "try later",
     "error": None,
 }
+UPSTREAM_EVENT = {"type": "interaction.completed", "version": "v1", "timestamp": LATER, "data": {"id": RUN_ID}}
 SECRET = {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 CATALOG = {
     "object": "list",

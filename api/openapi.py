@@ -17,6 +17,7 @@ from api.schemas import Problem
 from worker.errors import (
     BadRequest,
     Conflict,
+    EventRefused,
     Fault,
     Forbidden,
     Gone,
@@ -50,6 +51,7 @@ SPENDING: tuple[type[NightdeskError], ...] = (
 
 DETAILS: Mapping[type[NightdeskError], str] = {
     BadRequest: "the body is not JSON: unexpected character at line 1, column 1",
+    EventRefused: "the signature does not fit the body",
     Unauthenticated: "this API key does not exist, was revoked or has expired",
     Forbidden: "this API key lacks the scope jobs:write",
     NotFound: "no such job",

@@ -50,9 +50,9 @@ def load(session: Session, job_id: str, project_id: str, now: datetime) -> Seen:
 
 
 def render(seen: Seen) -> dict[str, Any]:
-    """The contract's job object; one that ended without completing also says where to try again."""
+    """The contract's job object; one that ended without completing also says where to try again, if it can be."""
     shown = document.render(seen.job, seen.outcome, seen.expires_at)
-    if seen.job.status in TERMINAL and seen.job.status != Status.COMPLETED:
+    if seen.job.status in TERMINAL and seen.job.status != Status.COMPLETED and not seen.job.is_adopted:
         shown["links"]["retry"] = f"{shown['links']['self']}/retry"
     return shown
 

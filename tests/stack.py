@@ -92,12 +92,12 @@ class Stack:
         self.simulator_port = free_port()
         self.simulator_url = f"http://127.0.0.1:{self.simulator_port}"
         self.start_simulator()
+        self.api_port = free_port()
+        self.url = f"http://127.0.0.1:{self.api_port}"
         self.environment = self._environment()
         database = Database(self.settings.database)
         upgrade(database)
         database.close()
-        self.api_port = free_port()
-        self.url = f"http://127.0.0.1:{self.api_port}"
         self.start_api()
         for number in range(self.workers):
             self.start_worker(number)
@@ -143,6 +143,7 @@ class Stack:
             "NIGHTDESK_BOOTSTRAP_API_KEY": self.key,
             "NIGHTDESK_GEMINI_API_KEY": "simulated",
             "NIGHTDESK_GEMINI_BASE_URL": self.simulator_url,
+            "NIGHTDESK_PUBLIC_URL": self.url,
             "NIGHTDESK_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
             "NIGHTDESK_WEBHOOK_ALLOW_HTTP": "true",
             "NIGHTDESK_WEBHOOK_ALLOW_PORTS": "any",

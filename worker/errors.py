@@ -34,6 +34,14 @@ class BadRequest(NightdeskError):
     """The request cannot be read: not JSON, a bad cursor, a bad header value."""
 
 
+class EventRefused(BadRequest):
+    """An upstream event that is not followed; `outcome` is the reason in a word."""
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
 class Unauthenticated(NightdeskError):
     """No API key, or one that does not exist, is revoked or has expired."""
 
@@ -67,7 +75,7 @@ class QuotaExceeded(NightdeskError):
 
 
 class Unavailable(NightdeskError):
-    """The database cannot be reached."""
+    """The database cannot be reached, or the Gemini API where an answer depends on it."""
 
 
 class ArtifactStoreError(NightdeskError):

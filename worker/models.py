@@ -164,6 +164,11 @@ class Job(SQLModel, table=True):
         {"postgresql_with": BUSY_TABLE},
     )
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether its interaction was made elsewhere: there is no request to make another from."""
+        return self.max_attempts == 0
+
 
 class JobInput(SQLModel, table=True):
     """The create body of one turn of a job, as JSON bytes: what the user sent, untouched."""

@@ -60,6 +60,19 @@ class Options(BaseModel):
 
 NAMES = frozenset(Options.model_fields)
 
+ADOPTION = frozenset(
+    {
+        "webhook_url",
+        "webhook_events",
+        "metadata",
+        "priority",
+        "timeout_seconds",
+        "action_timeout_seconds",
+        "retention_days",
+    }
+)
+"""Those that mean something for an interaction that was made elsewhere."""
+
 
 def read(fields: Mapping[str, Any]) -> tuple[Options, list[Fault]]:
     """The options in a submission's fields, and what is wrong with them (then the options are the defaults)."""

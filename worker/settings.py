@@ -3,12 +3,15 @@
 An unknown or bad value stops the start with a message that names it. Secrets are `SecretStr`: they print as stars.
 """
 
+import base64
+import binascii
 import os
 from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -34,7 +37,12 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeVali
 Ports = Annotated[frozenset[int] | None, NoDecode, BeforeValidator(lambda v: None if v == "any" else _listed(v))]
 Ladder = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_listed)]
 
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)]
+
 HOUR_S = 3600
+UPSTREAM_PATH = "/v1/upstream/gemini"
+"""Where the API receives the upstream's own events."""
+
 SLOT_WAIT_S = 2.0
 """How long a delivery may wait for its turn at a busy host before it counts as `busy`."""
 
@@ -70,6 +78,7 @@ class Settings(BaseSettings):
     gemini_api_version: str = "v1"
     gemini_connections: Annotated[int, Field(ge=1, le=4096)] = 256
     gemini_webhooks: Literal["off", "static", "dynamic"] = "off"
+    gemini_webhook_secrets: Secrets = ()
     public_url: str | None = None
     create_503: Literal["refused", "unconfirmed"] = "refused"
     catalog_file: Path | None = None
@@ -121,6 +130,24 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}JOB_RETENTION_DAYS is shorter than {PREFIX}RESULT_RETENTION_DAYS")
         return self
 
+    @model_validator(mode="after")
+    def _events_can_come_and_be_verified(self) -> Self:
+        if self.gemini_webhooks == "dynamic" and self.public_url is None:
+            raise ValueError(f"{PREFIX}PUBLIC_URL: must be set where {PREFIX}GEMINI_WEBHOOKS is dynamic")
+        if self.gemini_webhooks == "static" and not self.gemini_webhook_secrets:
+            raise ValueError(f"{PREFIX}GEMINI_WEBHOOK_SECRETS: must be set where {PREFIX}GEMINI_WEBHOOKS is static")
+        if self.public_url is not None and not _is_public(self.public_url):
+            raise ValueError(f"{PREFIX}PUBLIC_URL: must be http(s)://host[:port][/path]")
+        if not all(_is_signing_secret(secret.get_secret_value()) for secret in self.gemini_webhook_secrets):
+            raise ValueError(f"{PREFIX}GEMINI_WEBHOOK_SECRETS: must be whsec_… secrets, separated by commas")
+        return self
+
+    @property
+    def upstream_events_url(self) -> str:
+        """Where the upstream shall send its events; raises AssertionError where nobody can reach us."""
+        assert self.public_url is not None, "checked at the start"
+        return self.public_url.rstrip("/") + UPSTREAM_PATH
+
     @cached_property
     def database(self) -> str:
         """The SQLAlchemy URL: PostgreSQL through psycopg 3, or SQLite in the data directory."""
@@ -134,6 +161,24 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """The artifact store's URL: a folder of the data directory unless set."""
         return self.artifacts_url.get_secret_value() or (self.data_dir / "artifacts").absolute().as_uri()
+
+
+def _is_public(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    is_bare = not (parts.query or parts.fragment or parts.username or parts.password) and url.isprintable()
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and has_port and is_bare and " " not in url
+
+
+def _is_signing_secret(secret: str) -> bool:
+    text = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        return bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except binascii.Error:
+        return False
 
 
 def load(**overrides: object) -> Settings:

@@ -43,7 +43,8 @@ Wait = Annotated[
 ]
 
 
-def _taken(example: dict[str, Any]) -> Ok:
+def taken(example: dict[str, Any]) -> Ok:
+    """The answer of a call that makes a job."""
     return Ok(about="The job is taken.", status=202, schema=schemas.Job, example=example, headers=MADE)
 
 
@@ -51,7 +52,7 @@ def _taken(example: dict[str, Any]) -> Ok:
     PATH,
     status_code=202,
     summary="Submit a job",
-    responses=answers(SETTLED, _taken(examples.QUEUED), fails=SPENDING),
+    responses=answers(SETTLED, taken(examples.QUEUED), fails=SPENDING),
     openapi_extra=documented_body(bodies.JOB, examples.REQUESTS) | {"parameters": [IDEMPOTENCY_KEY, PREFER]},
 )
 async def submit_one(request: Request, who: Author, desk: AtDesk) -> Response:
@@ -59,10 +60,11 @@ async def submit_one(request: Request, who: Author, desk: AtDesk) -> Response:
     wait_s = headers.prefer_wait(request)
     given, content, is_small = await submission.read(request, who, PATH)
     accepted = await submission.take(desk, given, partial(submission.one, desk, given, content), is_quick=is_small)
-    return await _made(desk, given, accepted, wait_s)
+    return await made(desk, given, accepted, wait_s)
 
 
-async def _made(desk: Desk, given: Intake, accepted: Accepted, wait_s: int | None) -> Response:
+async def made(desk: Desk, given: Intake, accepted: Accepted, wait_s: int | None) -> Response:
+    """The answer about the job that was made, or had been before; after its end, for whoever prefers to wait."""
     job = accepted.jobs[0]
     told = {"Location": f"{PATH}/{job.id}"}
     if accepted.replayed:
@@ -208,7 +210,7 @@ async def cancel_job(who: Author, job_id: JobId, desk: AtDesk) -> Response:
     f"{PATH}/{{job_id}}/retry",
     status_code=202,
     summary="Submit a failed job once more",
-    responses=answers(SETTLED, _taken(examples.RETRIED), fails=(*SPENDING, NotFound, Conflict)),
+    responses=answers(SETTLED, taken(examples.RETRIED), fails=(*SPENDING, NotFound, Conflict)),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY, PREFER]},
 )
 async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) -> Response:
@@ -219,7 +221,7 @@ async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) 
     def draft() -> list[submit.Draft]:
         return [submit.retry_draft(desk.context, who.project_id, job_id, given.request_id)]
 
-    return await _made(desk, given, await submission.take(desk, given, draft, is_quick=False), wait_s)
+    return await made(desk, given, await submission.take(desk, given, draft, is_quick=False), wait_s)
 
 
 @router.delete(

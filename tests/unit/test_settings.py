@@ -94,6 +94,44 @@ def test_a_claim_that_ends_before_its_talk_is_refused(monkeypatch: pytest.Monkey
         load()
 
 
+@pytest.mark.parametrize(
+    ("mode", "name", "value", "wrong"),
+    [
+        ("dynamic", "PUBLIC_URL", "", "must be set"),
+        ("dynamic", "PUBLIC_URL", "desk.example", "must be http"),
+        ("off", "PUBLIC_URL", "ftp://desk.example", "must be http"),
+        ("off", "PUBLIC_URL", "https://desk.example/?key=hunter2", "must be http"),
+        ("off", "PUBLIC_URL", "https://user:hunter2@desk.example", "must be http"),
+        ("off", "PUBLIC_URL", "https://desk.example:hunter2", "must be http"),
+        ("static", "GEMINI_WEBHOOK_SECRETS", "", "must be set"),
+        ("static", "GEMINI_WEBHOOK_SECRETS", "whsec_hunter2!", "must be whsec_"),
+        ("off", "GEMINI_WEBHOOK_SECRETS", "whsec_AAAA,whsec_", "must be whsec_"),
+    ],
+)
+def test_upstream_events_need_an_address_or_secrets(
+    monkeypatch: pytest.MonkeyPatch, mode: str, name: str, value: str, wrong: str
+) -> None:
+    monkeypatch.setenv("NIGHTDESK_GEMINI_WEBHOOKS", mode)
+    monkeypatch.setenv(f"NIGHTDESK_{name}", value)
+
+    with pytest.raises(SettingsError, match=f"^NIGHTDESK_{name}: {wrong}") as refused:
+        load()
+
+    assert "hunter2" not in str(refused.value)
+
+
+def test_upstream_events_come_to_the_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTDESK_GEMINI_WEBHOOKS", "dynamic")
+    monkeypatch.setenv("NIGHTDESK_PUBLIC_URL", "https://desk.example:8443/nightdesk/")
+    monkeypatch.setenv("NIGHTDESK_GEMINI_WEBHOOK_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, C2FVsBQIhrs=")
+
+    settings = load()
+
+    assert settings.upstream_events_url == "https://desk.example:8443/nightdesk/v1/upstream/gemini"
+    assert len(settings.gemini_webhook_secrets) == 2
+    assert "MfKQ9r8G" not in f"{settings!r} {settings.model_dump_json()}"
+
+
 def test_job_rows_outlive_their_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTDESK_JOB_RETENTION_DAYS", "7")
 

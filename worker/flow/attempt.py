@@ -67,8 +67,11 @@ def attach(context: Context, made: Sequence[Attempt]) -> dict[str, str]:
     """
     now = context.clock()
     with context.database.write() as session:
+        # Locked before anything is read: the answer to a create and the event that tells of it may bring the same id at
+        # the same moment, and whoever comes second must see what the first has written.
+        current = starts.sent(session, [one.job_id for one in made])
         outcomes, fresh = _sorted(session, made)
-        moved = _run(context, session, fresh, now)
+        moved = _run(context, session, [(one, current[one.job_id]) for one in fresh if one.job_id in current], now)
         running = {job.id for job in moved}
         outcomes |= {one.job_id: "started" if one.job_id in running else "orphan" for one in fresh}
         if fresh:
@@ -101,15 +104,13 @@ def _sorted(session: Session, made: Sequence[Attempt]) -> tuple[dict[str, str], 
     return outcomes, fresh
 
 
-def _run(context: Context, session: Session, made: Sequence[Attempt], now: datetime) -> list[Job]:
+def _run(context: Context, session: Session, made: Sequence[tuple[Attempt, Sent]], now: datetime) -> list[Job]:
     """Move those who wait for their id; gives back who did."""
-    jobs_now = starts.sent(session, [one.job_id for one in made])
-    held = [(one, jobs_now[one.job_id]) for one in made if one.job_id in jobs_now]
     moved = []
     for target in (Status.IN_PROGRESS, Status.CANCELLING):
         steps = [
             Step(job.id, one.token, _running(context, job, one.created, now))
-            for one, job in held
+            for one, job in made
             if (target == Status.CANCELLING) == (job.cancel_requested_at is not None)
         ]
         values = {"claim": None, "polls": 0, "changed_at": now}

@@ -115,7 +115,9 @@ def _decide(session: Session, ending: _Ending) -> list[Job]:
     if outcome.status == "requires_action":
         return _require_action(session, ending)
     if outcome.status == "requires_continuation" and job.status == Status.IN_PROGRESS:
-        return _continue(session, ending) if job.turn < MAX_TURNS else _finish(session, ending, Status.INCOMPLETE, {})
+        # What was made elsewhere has no create of ours that could be gone on with.
+        may_go_on = job.turn < MAX_TURNS and not job.is_adopted
+        return _continue(session, ending) if may_go_on else _finish(session, ending, Status.INCOMPLETE, {})
     if outcome.status == "failed":
         return _failed(session, ending)
     if outcome.status in AS_IT_IS:

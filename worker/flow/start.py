@@ -18,7 +18,7 @@ from sqlmodel import Session
 from worker import ids
 from worker.context import Context
 from worker.errors import CreateLost, Invalid, Unavailable, UpstreamError
-from worker.flow import attempt, gate, wake
+from worker.flow import attempt, gate, unconfirmed, wake
 from worker.flow.attempt import Attempt
 from worker.flow.end import failure
 from worker.flow.line import Line
@@ -125,7 +125,7 @@ def claim(context: Context, job_ids: Sequence[str]) -> list[Claimed]:
             return []
         interactions.add(session, taken, now)
         bodies = jobs.bodies(session, [(job.id, job.turn) for job in taken])
-        return [_claimed(session, job, chosen[job.id], bodies.get(job.id)) for job in taken]
+        return [_claimed(context, session, job, chosen[job.id], bodies.get(job.id)) for job in taken]
 
 
 def _choose(context: Context, job: Waiting) -> _Choice:
@@ -144,15 +144,16 @@ def _taken(choice: _Choice) -> dict[str, Any]:
     return {"claim": ids.token(), "target": choice.target, "substitutions": choice.substitutions}
 
 
-def _claimed(session: Session, job: Job, choice: _Choice, body: bytes | None) -> Claimed:
-    fields = orjson.loads(body or b"{}") | {job.kind: job.target}
+def _claimed(context: Context, session: Session, job: Job, choice: _Choice, body: bytes | None) -> Claimed:
+    token = job.claim or ""
+    fields = orjson.loads(body or b"{}") | {job.kind: job.target} | unconfirmed.named(context, job, token)
     fault = choice.fault
     if job.previous_job_id and job.turn == 1:
         before = jobs.get(session, job.previous_job_id)
         fields["previous_interaction_id"] = before.interaction_id if before else None
         if fields["previous_interaction_id"] is None:
             fault = failure("previous_job_failed", "the previous job is gone", retryable=False)
-    return Claimed(job, job.claim or "", fields, fault, perf_counter())
+    return Claimed(job, token, fields, fault, perf_counter())
 
 
 def mark_sent(context: Context, claimed: Sequence[Claimed]) -> list[Claimed]:

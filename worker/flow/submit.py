@@ -1,6 +1,6 @@
 """Submit: validate what can be refused before anything is spent, then write a group of orders in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -92,15 +92,16 @@ def prepare(
     now = context.clock()
     chosen, faults = options.read(fields)
     body = {name: value for name, value in fields.items() if name not in options.NAMES}
-    faults += [_unknown(name) for name in body if name not in _INTERACTION]
+    known = options.NAMES | _INTERACTION
+    faults += [unknown_field(name, known) for name in body if name not in known]
     kind: Kind = "agent" if body.get("agent") is not None else "model"
     resolved = Resolved("", ())
     try:
         request.validate(_known(body))
         resolved = context.catalog.resolve(kind, body[kind], strict=chosen.strict_model)
     except Invalid as error:
-        faults += [fault for fault in error.faults if fault.pointer not in {known.pointer for known in faults}]
-    faults += _contradictions(context, chosen, body)
+        faults += [fault for fault in error.faults if fault.pointer not in {told.pointer for told in faults}]
+    faults += contradictions(context, chosen, body)
     if faults:
         raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
     origin = {"project_id": project_id, "request_id": request_id, "retry_of": retry_of}
@@ -112,8 +113,9 @@ def _known(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name in _INTERACTION}
 
 
-def _unknown(name: str) -> Fault:
-    near = get_close_matches(name, options.NAMES | _INTERACTION, n=1)
+def unknown_field(name: str, known: Collection[str]) -> Fault:
+    """The fault of a field that is none of those known, with the nearest name."""
+    near = get_close_matches(name, known, n=1)
     return Fault(f"/{_escape(name)}", "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
 
 
@@ -121,7 +123,8 @@ def _escape(name: str) -> str:
     return name[:64].replace("~", "~0").replace("/", "~1")
 
 
-def _contradictions(context: Context, chosen: options.Options, body: Mapping[str, Any]) -> list[Fault]:
+def contradictions(context: Context, chosen: options.Options, body: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong with fields that are each right by themselves."""
     faults = []
     if chosen.previous_job_id and body.get("previous_interaction_id"):
         faults.append(Fault("/previous_job_id", "not together with previous_interaction_id"))
@@ -165,7 +168,6 @@ def _fields(
         "labels": body.get("labels") or {},
         "substitutions": [dict(substitution) for substitution in resolved.substitutions],
         "notes": [],
-        "sequence": 1,
     }
 
 
@@ -218,10 +220,11 @@ def _replay(session: Session, order: Order, group: _Group) -> Accepted | None:
     if fresh is not None:
         return _same(order, fresh[0], fresh[1].jobs)
     held = session.get(Idempotency, (order.project_id, order.path, order.key))
-    return _held(session, order, held) if held else None
+    return held_by(session, order, held) if held else None
 
 
-def _held(session: Session, order: Order, held: Idempotency) -> Accepted:
+def held_by(session: Session, order: Order, held: Idempotency) -> Accepted:
+    """The outcome that a used idempotency key holds; raises IdempotencyReused, Gone."""
     return _same(order, held.digest, [jobs.get(session, job_id) for job_id in held.job_ids])
 
 
@@ -288,7 +291,7 @@ def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
         )
         held = submissions.reserve(session, entry)
         if held is not None:
-            return _held(session, order, held)
+            return held_by(session, order, held)
         group.fresh[order.project_id, order.path, order.key] = (order.digest, accepted)
     for draft in order.drafts:
         if draft.job.status == Status.QUEUED:
@@ -309,6 +312,8 @@ def retry_draft(context: Context, project_id: str, job_id: str, request_id: str 
         raise NotFound("no such job")
     if job.status not in TERMINAL or job.status == Status.COMPLETED:
         raise Conflict(f"the job is {job.status}")
+    if job.is_adopted:
+        raise Conflict("the job was adopted: its interaction was made elsewhere, with a request that is not known here")
     fields = {
         **orjson.loads(body),
         "webhook_url": job.webhook_url,

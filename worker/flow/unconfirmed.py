@@ -1,12 +1,14 @@
 """Unconfirmed creates: the POST was sent and its answer is lost. What to do is the owner's choice, never a guess."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlmodel import Session
 
 from worker.context import Context
 from worker.flow import chain, wake
 from worker.flow.end import end, failure
+from worker.gemini.name import Name, webhook_config
 from worker.models import Job
 from worker.states import Status
 from worker.store import jobs, moves
@@ -15,6 +17,15 @@ MAY_RUN = "a run may be alive and billed upstream: the create was sent and its a
 
 GRACE = timedelta(seconds=10)
 """How long a claim that ran out waits for the id that its owner may yet bring: a record is retried more often."""
+
+
+def named(context: Context, job: Job, token: str) -> dict[str, Any]:
+    """What a create carries so that the upstream's own event finds its job, should the answer be lost."""
+    settings = context.settings
+    if settings.gemini_webhooks != "dynamic":
+        return {}
+    name = Name(job.id, token)
+    return {"webhook_config": webhook_config(settings.upstream_events_url, name, f"{job.turn}.{job.attempt}")}
 
 
 def resolve(context: Context, job_id: str, claim: str) -> str:

@@ -1,4 +1,4 @@
-"""Calls the API through the SDK, one HTTP request for each call: create, cancel, delete, and the free probe of the key.
+"""Calls the API through the SDK, one HTTP request for each call: create, get, cancel, delete, and a free probe.
 
 Blocking, for task threads, but for creates, of which many are under way. The calls run on the loop thread, each under a
 total timeout that no dripping body outlives. No SDK or HTTP exception leaves this module, and no error's text carries
@@ -20,6 +20,7 @@ from worker.gemini.answer import ENDED
 from worker.gemini.loop import LoopThread
 from worker.gemini.refusal import Create503, create_error
 from worker.gemini.request import CreateRequest
+from worker.gemini.resource import Resource, read_resource
 from worker.gemini.wire import Reply, sdk_client, talk
 
 PROBE_ID = "v1_nightdesk-probe"
@@ -32,6 +33,7 @@ class Timeouts:
     """The total time of each call, from the first byte to the last."""
 
     create_s: float = 30.0
+    get_s: float = 10.0
     cancel_s: float = 10.0
     delete_s: float = 10.0
     probe_s: float = 10.0
@@ -75,7 +77,7 @@ class ProbeAnswer:
 
 
 class Gemini:
-    """The SDK behind four calls; built once per process, after any fork."""
+    """The SDK behind a few calls; built once per process, after any fork."""
 
     def __init__(
         self,
@@ -121,6 +123,21 @@ class Gemini:
         if created is None:
             raise CreateLost(f"create answered with HTTP {reply.status} and no interaction id", status=reply.status)
         return created
+
+    def get(self, upstream_id: str) -> Resource | None:
+        """Look at one interaction, once; None: the API has none of this id. Raises UpstreamError where that is unclear.
+
+        A 403 is about the interaction, of another account perhaps, unless the key is refused everything.
+        """
+        reply = self._call(self._timeouts.get_s, lambda calls: calls.get(segment(upstream_id)))
+        if reply.status in (400, 404) or (reply.status == 403 and self.probe().key_works):
+            return None
+        is_good = reply.status is not None and 200 <= reply.status < 300
+        resource = read_resource(upstream_id, reply.body) if is_good else None
+        if resource is None:
+            told = f"HTTP {reply.status}" if reply.status else reply.trouble
+            raise UpstreamError(f"the interaction cannot be read ({told})", status=reply.status)
+        return resource
 
     def cancel(self, upstream_id: str) -> CancelAnswer:
         """Ask the API to cancel a run, once; never raises for remote trouble."""

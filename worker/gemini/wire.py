@@ -54,9 +54,11 @@ def sdk_client(access: Access, connections: int) -> Any:
     return client
 
 
-async def talk(client: Any, call: Callable[[Any], Awaitable[Any]], timeout_s: float) -> Reply:
-    """Make one call on the SDK's raw resource within a total time; never raises for anything remote."""
-    task = asyncio.ensure_future(call(client.aio.interactions.with_raw_response))
+async def talk(
+    client: Any, call: Callable[[Any], Awaitable[Any]], timeout_s: float, resource: str = "interactions"
+) -> Reply:
+    """Make one call on one of the SDK's raw resources within a total time; never raises for anything remote."""
+    task = asyncio.ensure_future(call(getattr(client.aio, resource).with_raw_response))
     try:
         await asyncio.wait({task}, timeout=timeout_s - LAST_LOOK_S)
         await asyncio.wait({task}, timeout=LAST_LOOK_S)

@@ -1,10 +1,14 @@
-"""One row for each create POST: written before it is sent, so that a paid interaction is never without a trace."""
+"""One row for each create POST: written before it is sent, so that a paid interaction is never without a trace.
+
+An adopted interaction has one, too: no POST of ours made it, so it was never sent.
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import Interaction, Job
@@ -27,6 +31,15 @@ def add(session: Session, claimed: Sequence[Job], now: datetime) -> None:
         for job in claimed
     ]
     session.execute(sa.insert(Interaction), posts)
+
+
+def adopt(session: Session, job: Job, token: str, *, upstream_id: str, status: str, now: datetime) -> bool:
+    """The row of an interaction that was made elsewhere: no POST of ours. False: some job has it already."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    values = {"token": token, "job_id": job.id, "turn": job.turn, "attempt": job.attempt, "created_at": now}
+    values |= {"answered_at": now, "upstream_id": upstream_id, "status": status, "orphan": False}
+    taken = insert(Interaction).values(values).on_conflict_do_nothing(index_elements=["upstream_id"])
+    return session.execute(taken.returning(col(Interaction.token))).first() is not None
 
 
 def get(session: Session, token: str) -> Interaction | None:

@@ -12,7 +12,8 @@ from worker.models import Idempotency, Job, JobInput
 from worker.states import CREATED
 from worker.store import moves
 
-BLANK = {name: field.default for name, field in Job.model_fields.items() if not field.is_required()}
+BLANK = {name: field.default for name, field in Job.model_fields.items() if not field.is_required()} | {"sequence": 1}
+"""What a job begins with: its first event, that it was created, is numbered."""
 
 
 def reserve(session: Session, entry: Idempotency) -> Idempotency | None:

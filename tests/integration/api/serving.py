@@ -17,6 +17,8 @@ from tests.integration.api.contract import Contract
 from tests.waiting import eventually
 from worker import ids, keys, telemetry
 from worker.context import Context
+from worker.flow import start
+from worker.flow.line import Line
 from worker.settings import Settings
 from worker.store import projects
 
@@ -101,14 +103,14 @@ def prepared(**chosen: Any) -> Settings:
 
 
 @contextmanager
-def serving(settings: Settings, **chosen: Any) -> Iterator[Server]:
+def serving(settings: Settings, *, port: int = 0, **chosen: Any) -> Iterator[Server]:
     """Serve until the end of the block, then stop as a process would at SIGTERM."""
     telemetry.set_up("json", "warning")
     server: list[uvicorn.Server] = []
     app = build(settings, is_leaving=lambda: server[0].should_exit, **({"look_every_s": LOOK_EVERY_S} | chosen))
     config = uvicorn.Config(
         app,
-        port=0,
+        port=port,
         log_config=None,
         access_log=False,
         lifespan="on",
@@ -122,9 +124,16 @@ def serving(settings: Settings, **chosen: Any) -> Iterator[Server]:
     try:
         eventually(lambda: server[0].started or not thread.is_alive(), within_s=20, what="the server")
         assert server[0].started, "the application did not start"
-        port = server[0].servers[0].sockets[0].getsockname()[1]
-        yield Server(f"http://127.0.0.1:{port}", app, server[0], Contract(app.openapi()))
+        taken = server[0].servers[0].sockets[0].getsockname()[1]
+        yield Server(f"http://127.0.0.1:{taken}", app, server[0], Contract(app.openapi()))
     finally:
         server[0].should_exit = True
         thread.join(15)
         assert not thread.is_alive(), "the server did not stop"
+
+
+def start_one(context: Context, job_id: str) -> str:
+    """Start a job as a worker that was told of it; gives back the outcome in a word."""
+    line = Line(context)
+    line.join(job_id)
+    return start.run(context, line).get(job_id, "nothing")

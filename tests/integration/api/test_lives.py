@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api.serving import Server, Tenant, prepared, serving
+from tests.integration.api.serving import Server, Tenant, prepared, serving, start_one
 from tests.waiting import eventually
 from worker.dev.simulator import Options, SimulatorServer
-from worker.flow import poll, start
-from worker.flow.line import Line
+from worker.flow import poll
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
 SCHEMA = {"type": "object", "properties": {"greeting": {"type": "string"}}, "required": ["greeting"]}
@@ -42,9 +41,7 @@ def live(lively: Server, rich: Tenant) -> Live:
 
     def run(**fields: Any) -> dict[str, Any]:
         job_id = rich.submit(**fields)["id"]
-        line = Line(lively.context)
-        line.join(job_id)
-        start.run(lively.context, line)
+        start_one(lively.context, job_id)
 
         def settled() -> dict[str, Any] | None:
             job: dict[str, Any] = rich.get(f"/v1/jobs/{job_id}?include=steps,input").json()

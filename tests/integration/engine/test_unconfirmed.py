@@ -295,7 +295,7 @@ def test_a_decision_about_an_older_attempt_is_not_taken_for_a_newer(engine: Engi
 
 
 def test_with_upstream_events_a_lost_create_waits_for_its_event_until_its_time_is_over(engine: Engine) -> None:
-    engine.set(gemini_webhooks="dynamic")
+    engine.set(gemini_webhooks="dynamic", public_url="https://desk.example")
     job_id = engine.submit(agent=AGENT, timeout_seconds=600)
     engine.control.fault("create", kind="lost", count=1)
 
@@ -308,7 +308,7 @@ def test_with_upstream_events_a_lost_create_waits_for_its_event_until_its_time_i
 
 
 def test_a_cancel_ends_the_waiting_for_an_event(engine: Engine) -> None:
-    engine.set(gemini_webhooks="dynamic")
+    engine.set(gemini_webhooks="dynamic", public_url="https://desk.example")
     job_id = engine.submit(agent=AGENT)
     engine.control.fault("create", kind="lost", count=1)
     engine.start(job_id)

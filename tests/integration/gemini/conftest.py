@@ -34,6 +34,6 @@ def access(stub: Stub) -> Access:
 @pytest.fixture(scope="package")
 def gemini(access: Access, loop: LoopThread) -> Iterator[Gemini]:
     """A client whose calls may take a second each."""
-    client = Gemini(access, loop, timeouts=Timeouts(create_s=1.0, cancel_s=1.0, delete_s=1.0, probe_s=1.0))
+    client = Gemini(access, loop, timeouts=Timeouts(create_s=1.0, get_s=1.0, cancel_s=1.0, delete_s=1.0, probe_s=1.0))
     yield client
     client.close()

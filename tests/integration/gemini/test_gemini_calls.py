@@ -1,4 +1,4 @@
-"""Cancel, delete and probe through the SDK, and what the environment must not change."""
+"""Get, cancel, delete and probe through the SDK, and what the environment must not change."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from tests.integration.gemini import stub as wire
 from tests.integration.gemini.conftest import KEY
 from tests.integration.gemini.stub import Act, Stub
-from worker.errors import CreateLost
+from worker.errors import CreateLost, UpstreamError
 from worker.gemini.access import Access
 from worker.gemini.client import CancelAnswer, CancelKind, Gemini, ProbeAnswer
 from worker.gemini.loop import LoopThread
@@ -104,6 +104,47 @@ def test_a_probe_tells_whether_the_key_works(gemini: Gemini, stub: Stub, act: Ac
 
     assert gemini.probe() == answer
     assert [request.method for request in stub.requests] == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("acts", "status"),
+    [
+        ([wire.says(200, {"id": "v1_a", "model": "m", "status": "in_progress"})], "in_progress"),
+        ([wire.says(404, error("not_found"))], None),
+        ([wire.says(400, error("invalid_request"))], None),
+        ([wire.says(403, error("permission_denied")), wire.says(404, error("not_found"))], None),
+    ],
+)
+def test_a_get_tells_how_an_interaction_stands_or_that_there_is_none(
+    gemini: Gemini, stub: Stub, acts: list[Act], status: str | None
+) -> None:
+    stub.will(*acts)
+
+    resource = gemini.get("v1_a")
+
+    assert (resource and resource.status) == status
+    assert [request.method for request in stub.requests] == ["GET"] * len(acts)
+    assert stub.requests[0].target.partition("?")[0] == "/v1/interactions/v1_a"
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        [wire.says(200, {"status": "in_progress"})],
+        [wire.says(200, b"what?")],
+        [wire.says(403, error("permission_denied")), wire.says(403, error("permission_denied"))],
+        [wire.says(400, {"error": {"code": 400, "details": [{"reason": "API_KEY_INVALID"}]}})],
+        [wire.says(401, error("authentication"))],
+        [wire.says(429, error("rate_limit_exceeded"))],
+        [wire.says(503)],
+        [wire.closes()],
+    ],
+)
+def test_a_get_that_does_not_tell_is_an_error(gemini: Gemini, stub: Stub, acts: list[Act]) -> None:
+    stub.will(*acts)
+
+    with pytest.raises(UpstreamError):
+        gemini.get("v1_a")
 
 
 def test_an_id_never_leaves_its_place_in_the_path(gemini: Gemini, stub: Stub) -> None:

@@ -15,7 +15,7 @@ from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.models import Delivery, Job, Result
 from worker.states import Status
-from worker.store import claims, deliveries, jobs, removals, results, starts
+from worker.store import claims, deliveries, hints, jobs, removals, results, starts
 
 FINISHED = 20_000
 LIVE = 40
@@ -35,6 +35,7 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     ),
     "in flight": ("ix_job_in_flight", jobs.in_flight),
     "in flight of a target": ("ix_job_in_flight", lambda s: jobs.in_flight(s, factories.MODEL)),
+    "awaits any": ("ix_job_(in_flight|sweep)", hints.awaits_any),
     "full targets": ("ix_job_in_flight", lambda s: jobs.full_targets(s, 1)),
     "queued": ("ix_job_(start|deadline)", jobs.queued),
     "followers": ("ix_job_previous", lambda s: jobs.followers(s, "job_x", 500)),

@@ -13,14 +13,15 @@ from api.errors import TABLE
 from worker import document, options
 from worker.document import NO_OUTPUT
 from worker.errors import NightdeskError
+from worker.flow import adopt
 from worker.gemini.request import FIELDS
 from worker.models import Job
 from worker.settings import Settings
 from worker.states import EVENT_TYPES, Status
 
 DOCUMENT: dict[str, Any] = build(Settings(_env_file=None)).openapi()
-SPENDING = {"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/{job_id}/retry"}
-PUBLIC = {"/healthz", "/readyz"}
+SPENDING = {"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/adopt", "/v1/jobs/{job_id}/retry"}
+PUBLIC = {"/healthz", "/readyz", "/v1/upstream/gemini"}
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -125,6 +126,13 @@ def test_the_documented_body_has_every_field_that_is_read() -> None:
     assert all(
         "description" in field or name == "safety_settings" or "examples" in field for name, field in documented.items()
     )
+
+
+def test_the_documented_adoption_has_every_field_that_is_read() -> None:
+    documented = bodies.components()[bodies.ADOPT]["properties"]
+
+    assert documented.keys() == options.ADOPTION | {adopt.INTERACTION}
+    assert all("description" in field for field in documented.values())
 
 
 def test_every_status_and_event_is_documented() -> None:

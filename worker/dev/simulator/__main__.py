@@ -12,6 +12,8 @@ parser.add_argument("--speed", type=float, default=1.0, help="2 makes runs twice
 parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds added to every answer")
 parser.add_argument("--state", type=Path, metavar="FILE", help="keep interactions over restarts in this journal")
 parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--webhook-url", metavar="URL", help="send static events there")
+parser.add_argument("--webhook-secret", metavar="WHSEC", help="and sign them with this secret")
 
 
 def main() -> None:
@@ -24,6 +26,8 @@ def main() -> None:
         latency_s=asked.latency,
         state_path=asked.state,
         seed=asked.seed,
+        webhook_url=asked.webhook_url,
+        webhook_secret=asked.webhook_secret,
     )
     run(options, lambda url: print(f"Gemini simulator at {url}, its guide at {url}/_sim", flush=True))
 

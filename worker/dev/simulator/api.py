@@ -107,6 +107,13 @@ async def delete(machine: Machine, request: web.Request) -> web.StreamResponse:
     return await fail(request, rule, act)
 
 
+async def keys(request: web.Request) -> web.StreamResponse:
+    """`GET /.well-known/jwks.json`: the key that dynamic events are signed with; no API key is asked for."""
+    machine = request.app[MACHINE]
+    machine.stats.answered("jwks", 200)
+    return _answer(orjson.dumps(machine.courier.signer.jwks()))
+
+
 async def unknown(_request: web.Request) -> web.StreamResponse:
     """Answer every other path, as the platform does."""
     return answer(Refusal(404, "Method not found.", shape="list"))
@@ -123,6 +130,7 @@ async def _create(machine: Machine, request: web.Request, body: Any, *, is_unsee
     record = director.record_for(commission, options)
     store.add(record)
     machine.stats.took(record.prompt_hash)
+    machine.courier.watch(record)
     if body.get("stream") and not is_unseen:
         response = await stream(machine, request, record, None)
     elif record.is_background or is_unseen:

@@ -56,6 +56,12 @@ class Control:
         """Change a run: fields of `script.Script`, `finish=True` to end it now, `body={…}` to replace its body."""
         return self._call("POST", f"/_sim/interactions/{interaction_id}", changes)
 
+    def events(self, **rules: Any) -> dict[str, int]:
+        """Say how events are sent, see `courier.Rules`; return how many were delivered, failed, withheld."""
+        method, data = ("POST", rules) if rules else ("GET", None)
+        sent: dict[str, int] = self._call(method, "/_sim/events", data)["sent"]
+        return sent
+
     def reset(self) -> None:
         """Forget interactions, faults and counts, and set the clock right."""
         self._call("POST", "/_sim/reset")

@@ -129,6 +129,20 @@ def _advance(ask: Ask) -> Any:
     return {"now": ask.machine.store.now()}
 
 
+def _direct_events(ask: Ask) -> Any:
+    kinds = {"deliver": bool, "copies": int, "metadata": bool}
+    for name, value in ask.data.items():
+        if name not in kinds or not isinstance(value, kinds[name]):
+            raise invalid(f"Bad event field '{name}'; the fields are {', '.join(kinds)}.")
+        setattr(ask.machine.courier.rules, name, value)
+    return _events(ask)
+
+
+def _events(ask: Ask) -> Any:
+    courier = ask.machine.courier
+    return {"rules": asdict(courier.rules), "sent": courier.sent}
+
+
 def _reset(ask: Ask) -> Any:
     ask.machine.reset()
     return {}
@@ -160,6 +174,8 @@ ROUTES: dict[str, tuple[Call, str]] = {
     "POST /_sim/interactions/{id}": (_direct, "changes a run: fields of its script, finish: true, body: {...}"),
     "GET /_sim/stats": (_stats, "calls by status, creates by prompt and label"),
     "POST /_sim/advance": (_advance, "moves the clock forward by seconds"),
+    "POST /_sim/events": (_direct_events, "how events are sent: deliver, copies, metadata"),
+    "GET /_sim/events": (_events, "the same, and how many were delivered, failed, withheld"),
     "POST /_sim/reset": (_reset, "forgets everything"),
 }
 """The control calls and what each does."""

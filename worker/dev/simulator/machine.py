@@ -1,9 +1,10 @@
-"""Everything one simulator holds: store, bodies, faults, counts, and the bell that wakes waiting answers."""
+"""Everything one simulator holds: store, bodies, faults, counts, courier, and the bell that wakes waiting answers."""
 
 import asyncio
 from typing import Any
 
 from worker.dev.simulator import directives
+from worker.dev.simulator.courier import Courier
 from worker.dev.simulator.faults import Faults, Rule, Subject, first
 from worker.dev.simulator.options import Options
 from worker.dev.simulator.prompt import prompt_hash
@@ -26,9 +27,20 @@ class Machine:
         self.faults = Faults(options.seed)
         self._create_rules: dict[str, list[Rule]] = {}
         self._bell = asyncio.Event()
+        self.courier = Courier(self.store.now)
+        self._register()
+        now = self.store.now()
+        for record in self.store.page(0, len(self.store)):
+            if record.end_s > now:
+                self.courier.watch(record)
+
+    def _register(self) -> None:
+        if self.options.webhook_url:
+            self.courier.registry.add(self.options.webhook_url, [], secret=self.options.webhook_secret)
 
     def announce(self) -> None:
         """Wake everyone who waits: the clock or an interaction was changed from outside."""
+        self.courier.look()
         self._bell.set()
         self._bell = asyncio.Event()
 
@@ -61,6 +73,8 @@ class Machine:
         self.stats.reset()
         self.faults.rules.clear()
         self._create_rules.clear()
+        self.courier.reset()
+        self._register()
         self.announce()
 
     def _prompt_fault(self, words: str) -> Rule | None:

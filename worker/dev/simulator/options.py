@@ -29,6 +29,9 @@ class Options:
     """If set, every other key is refused with 401."""
     max_interactions: int = 100_000
     """Beyond it the oldest ended ones are dropped."""
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
+    """A webhook that is registered from the start: told of every run whose create names no address of its own."""
     control: bool = True
     """Whether the `/_sim` calls exist."""
     custom_agents: tuple[str, ...] = ()
