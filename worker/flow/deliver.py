@@ -1,10 +1,11 @@
 """Deliver: claim the webhooks that are due, keep many under way at once, record each as it answers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from worker import ids
@@ -15,8 +16,8 @@ from worker.flow import wake
 from worker.models import Delivery, DeliveryAttempt
 from worker.retry import rung
 from worker.store import deliveries, projects
-from worker.store.deliveries import DELIVERED, EXHAUSTED, Due
-from worker.telemetry import count, crashed, log, observe, step
+from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Due, Outcome
+from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
 
@@ -29,6 +30,9 @@ HELD_S = 2.0
 
 RUN_S = 20.0
 LOOK_AGAIN_S = 0.5
+GROUP_S = 0.02
+"""How long a reply waits for company before it is recorded."""
+
 BUSY_S = 2.0
 GONE = 410
 
@@ -42,6 +46,7 @@ class _Sent:
     claim: str
     at: datetime
     since: float
+    began: float = field(default_factory=perf_counter)
 
 
 @dataclass(slots=True)
@@ -75,10 +80,27 @@ def run(context: Context) -> dict[str, int]:
         _send(context, sending)
         if not sending.under_way:
             break
-        done, _ = wait(sending.under_way, timeout=LOOK_AGAIN_S, return_when=FIRST_COMPLETED)
-        for future in done:
-            _take(context, sending, future)
+        answered = _answered(sending)
+        if answered:
+            _record(context, answered)
     return sending.tally
+
+
+def _answered(sending: _Round) -> list[tuple[_Sent, Reply]]:
+    """Wait for a reply, and a moment for its company."""
+    if wait(sending.under_way, timeout=LOOK_AGAIN_S, return_when=FIRST_COMPLETED).done:
+        wait(sending.under_way, timeout=GROUP_S)
+    answered = []
+    for future in [future for future in sending.under_way if future.done()]:
+        sent = sending.under_way.pop(future)
+        try:
+            reply = future.result()
+        except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claim runs out
+            crashed("webhook.deliver", error, delivery_id=sent.due.id)
+            continue
+        sending.tally["delivered" if reply.kind is ReplyKind.OK else "failed"] += 1
+        answered.append((sent, reply))
+    return answered
 
 
 def _look(context: Context, sending: _Round) -> None:
@@ -132,52 +154,56 @@ def _put_back(context: Context, late: list[_Sent]) -> None:
             deliveries.put_back(session, names, claim=claim, due_at=due_at)
 
 
-def _take(context: Context, sending: _Round, future: Future[Reply]) -> None:
-    sent = sending.under_way.pop(future)
+def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> None:
+    """Write down what a group of attempts came to; one that cannot be written must not hurt its neighbours."""
+    now = context.clock()
     try:
-        reply = future.result()
-        sending.tally["delivered" if reply.kind is ReplyKind.OK else "failed"] += 1
-        _record(context, sent, reply)
-    except Unavailable:
-        # The claim runs out and the event is delivered once more, under the same id.
-        log.warning("webhook.deliver", delivery_id=sent.due.id, outcome="database_unavailable")
-    except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claim runs out
-        crashed("webhook.deliver", error, delivery_id=sent.due.id)
-
-
-def _record(context: Context, sent: _Sent, reply: Reply) -> None:
-    due, now = sent.due, context.clock()
-    fields = {"delivery_id": due.id, "event_id": due.event_id, "job_id": due.job_id, "request_id": due.request_id}
-    with step("webhook.deliver", **fields, host=due.host, number=due.number, http_status=reply.status) as line:
-        line["outcome"] = reply.kind
         with context.database.write() as session:
-            held = deliveries.record(session, due.id, claim=sent.claim, values=_values(context, due, reply, now))
-            if held and reply.kind is not ReplyKind.BUSY:
-                deliveries.log(session, _attempt(due, sent.at, reply))
+            held = deliveries.record(session, [_outcome(context, sent, reply, now) for sent, reply in answered])
+            made = [(sent, reply) for sent, reply in answered if reply.kind is not ReplyKind.BUSY]
+            deliveries.log(session, [_attempt(sent, reply) for sent, reply in made if sent.due.id in held])
+    except Unavailable:
+        # The claims run out and the events are delivered once more, under the same ids.
+        log.warning("webhook.deliver", outcome="database_unavailable", deliveries=[sent.due.id for sent, _ in answered])
+    except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claims run out
+        crashed("webhook.deliver", error, deliveries=[sent.due.id for sent, _ in answered])
+        for one in answered if len(answered) > 1 else ():
+            _record(context, [one])
+    else:
+        for sent, reply in answered:
+            _tell(sent, reply, is_held=sent.due.id in held)
+
+
+def _tell(sent: _Sent, reply: Reply, *, is_held: bool) -> None:
+    due = sent.due
+    fields: dict[str, Any] = {"delivery_id": due.id, "event_id": due.event_id, "job_id": due.job_id}
+    fields |= {"request_id": due.request_id, "host": due.host, "number": due.number, "http_status": reply.status}
+    tell("webhook.deliver", sent.began, **fields, outcome=reply.kind)
     count("nightdesk_deliveries_total", outcome=reply.kind)
-    if held and reply.kind is ReplyKind.OK:
+    if is_held and reply.kind is ReplyKind.OK:
         observe("nightdesk_delivery_seconds", reply.latency_ms / 1000)
 
 
-def _values(context: Context, due: Due, reply: Reply, now: datetime) -> dict[str, Any]:
+def _outcome(context: Context, sent: _Sent, reply: Reply, now: datetime) -> Outcome:
     """What the delivery becomes: delivered, exhausted, or due again by the ladder, never before a Retry-After."""
+    due, claim = sent.due, sent.claim
     if reply.kind is ReplyKind.BUSY:
-        return {"due_at": now + timedelta(seconds=BUSY_S)}
+        return Outcome(due.id, claim, PENDING, due.number - 1, now + timedelta(seconds=BUSY_S))
     if reply.kind is ReplyKind.OK:
-        return {"status": DELIVERED, "attempts": due.number, "due_at": None, "delivered_at": now}
+        return Outcome(due.id, claim, DELIVERED, due.number, None, now)
     again = rung(context.settings.webhook_retry_s, due.number + 1, now, context.chance())
     if again is None or reply.kind is ReplyKind.REFUSED or reply.status == GONE:
-        return {"status": EXHAUSTED, "attempts": due.number, "due_at": None}
+        return Outcome(due.id, claim, EXHAUSTED, due.number, None)
     if reply.retry_after_s is not None:
         again = max(again, now + timedelta(seconds=reply.retry_after_s))
-    return {"attempts": due.number, "due_at": again}
+    return Outcome(due.id, claim, PENDING, due.number, again)
 
 
-def _attempt(due: Due, at: datetime, reply: Reply) -> DeliveryAttempt:
+def _attempt(sent: _Sent, reply: Reply) -> DeliveryAttempt:
     return DeliveryAttempt(
-        delivery_id=due.id,
-        number=due.number,
-        at=at,
+        delivery_id=sent.due.id,
+        number=sent.due.number,
+        at=sent.at,
         outcome=reply.kind,
         http_status=reply.status,
         latency_ms=reply.latency_ms,

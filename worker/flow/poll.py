@@ -10,8 +10,7 @@ from typing import Any
 
 from worker import ids
 from worker.context import Context
-from worker.errors import Unavailable
-from worker.flow import cancel, gate, settle, wake
+from worker.flow import cancel, ending, gate, settle, wake
 from worker.flow.end import end, failure
 from worker.gemini.answer import Answer, AnswerKind
 from worker.models import Job
@@ -19,7 +18,7 @@ from worker.retry import UNREACHABLE
 from worker.states import STALLED, Status
 from worker.store import claims, gates, moments, moves
 from worker.store.claims import Polled
-from worker.telemetry import count, crashed, log, observe, step
+from worker.telemetry import count, observe, step
 
 BATCH = 500
 RUN_S = 20.0
@@ -154,25 +153,8 @@ def _record(context: Context, claim: str, answers: list[tuple[Polled, Answer]], 
         count("nightdesk_lost_races_total", len(running) - len(recorded), move="poll")
     # Last, for it may take long: the claims of those who run on are given back by now.
     tally.ended += len(ended)
-    for row, answer in ended:
-        moved += _settle(context, row, claim, answer)
+    moved += settle.settle(context, claim, ended) if ended else []
     wake.moved(context, moved)
-
-
-def _settle(context: Context, row: Polled, claim: str, answer: Answer) -> list[Job]:
-    """One result that cannot be settled must not keep its neighbours from being recorded."""
-    try:
-        try:
-            return settle.settle(context, row, claim, answer)
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - recorded, and the job is tried again
-            crashed("job.settle", error, job_id=row.id)
-            return settle.crashed(context, row, claim)
-    except Unavailable:
-        # The claim runs out, the row falls due, the result is asked for again.
-        log.warning("job.settle", job_id=row.id, outcome="database_unavailable")
-        return []
 
 
 def _next(context: Context, row: Polled, answer: Answer, now: datetime) -> dict[str, Any]:
@@ -239,7 +221,7 @@ def _decide_cancelling(context: Context, row: Polled, claim: str, answer: Answer
     lingers = answer.kind is AnswerKind.RUNNING and lingers_since + LINGER <= now
     if lingers or since + UNASKABLE <= now or _is_lost(row, answer, now):
         with context.database.write() as session:
-            return settle.stopped(session, row.id, claim=claim, now=now, note=MAY_STILL_RUN)
+            return ending.stopped(session, row.id, claim=claim, now=now, note=MAY_STILL_RUN)
     if is_heard:
         return None
     with context.database.write() as session:

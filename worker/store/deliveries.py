@@ -1,16 +1,28 @@
 """The webhook outbox: which deliveries are due, their claims, and what every attempt was answered with."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from worker.models import Delivery, DeliveryAttempt, Event, Job
+from worker.store import rows
 
 PENDING, DELIVERED, EXHAUSTED, HELD, CANCELLED = "pending", "delivered", "exhausted", "held", "cancelled"
+
+
+class Outcome(NamedTuple):
+    """What a delivery becomes by one attempt, made under a claim."""
+
+    id: str
+    claim: str
+    status: str
+    attempts: int
+    due_at: datetime | None
+    delivered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +79,18 @@ def _due(delivery: Delivery, event: Any) -> Due:
     )
 
 
-def record(session: Session, delivery_id: str, *, claim: str, values: dict[str, Any]) -> bool:
-    """Write an attempt's outcome if the claim still holds."""
+def record(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
+    """Write what attempts came to, where their claims still hold; gives back the ids of those deliveries."""
+    table = Delivery.__table__.c  # type: ignore[attr-defined]
+    given = rows.given(session, [table[name] for name in Outcome._fields], [one._asdict() for one in outcomes])
     statement = (
         sa.update(Delivery)
-        .where(col(Delivery.id) == delivery_id, col(Delivery.claim) == claim, col(Delivery.status) == PENDING)
-        .values(claim=None, **values)
+        .where(col(Delivery.id) == given.c.id, col(Delivery.claim) == given.c.claim, col(Delivery.status) == PENDING)
+        .values(claim=None, **{name: given.c[name] for name in ("status", "attempts", "due_at", "delivered_at")})
         .returning(col(Delivery.id))
         .execution_options(synchronize_session=False)
     )
-    return session.execute(statement).first() is not None
+    return set(session.execute(statement).scalars())
 
 
 def put_back(session: Session, delivery_ids: Collection[str], *, claim: str, due_at: datetime) -> None:
@@ -89,9 +103,9 @@ def put_back(session: Session, delivery_ids: Collection[str], *, claim: str, due
     session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def log(session: Session, attempt: DeliveryAttempt) -> None:
-    """Keep what an attempt was answered with."""
-    session.add(attempt)
+def log(session: Session, attempts_made: Sequence[DeliveryAttempt]) -> None:
+    """Keep what attempts were answered with."""
+    session.add_all(attempts_made)
     session.flush()
 
 

@@ -73,10 +73,16 @@ def answered(session: Session, answers: Sequence[Answered], now: datetime) -> No
     session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def ended(session: Session, upstream_id: str, status: str | None, usage: dict[str, Any] | None) -> None:
-    """Keep the last status and the usage, also of runs that failed or were cancelled."""
-    statement = sa.update(Interaction).where(col(Interaction.upstream_id) == upstream_id)
-    session.execute(statement.values(status=status, usage=usage), execution_options={"synchronize_session": False})
+def ended(session: Session, ends: Sequence[tuple[str, str | None, dict[str, Any] | None]]) -> None:
+    """Keep last status and usage of these interactions, also of runs that failed or were cancelled."""
+    if not ends:
+        return
+    names = ("upstream_id", "status", "usage")
+    table = Interaction.__table__.c  # type: ignore[attr-defined]
+    given = rows.given(session, [table[name] for name in names], [dict(zip(names, one, strict=True)) for one in ends])
+    statement = sa.update(Interaction).where(col(Interaction.upstream_id) == given.c.upstream_id)
+    values = {"status": given.c.status, "usage": given.c.usage}
+    session.execute(statement.values(values), execution_options={"synchronize_session": False})
 
 
 def remove(session: Session, token: str) -> None:

@@ -39,6 +39,11 @@ def locked(session: Session, job_id: str) -> Job | None:
     return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
 
 
+def several(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
+    """These jobs, those that exist, by id."""
+    return {job.id: job for job in session.scalars(sa.select(Job).where(col(Job.id).in_(job_ids)))}
+
+
 def page(session: Session, project_id: str, filters: Filters, *, before: str | None, limit: int) -> list[Job]:
     """Up to `limit` jobs of a project, newest first, older than the job `before`."""
     statement = sa.select(Job).where(col(Job.project_id) == project_id, *_conditions(filters))

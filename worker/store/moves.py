@@ -135,11 +135,8 @@ def append(
     event = Event(**_event(job, event_type, now))
     if hears(job, event_type):
         event.payload = document.payload(event, document.render(job, outcome, result_expires_at))
-        session.add(event)
-        session.flush()
         session.add(_delivery(event, job.webhook_url or "", now))
-    else:
-        session.add(event)
+    session.add(event)
     return event
 
 

@@ -33,7 +33,6 @@ def add(
             raw=raw,
         )
     )
-    session.flush()
 
 
 def outcome(session: Session, job_id: str, turn: int) -> tuple[dict[str, Any], datetime] | None:

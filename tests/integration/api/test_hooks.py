@@ -31,7 +31,7 @@ def delivery(server: Server, tenant: Tenant, worker: Worker) -> dict[str, Any]:
             latency_ms=120,
             snippet="later \u00e9",
         )
-        deliveries.log(session, attempt)
+        deliveries.log(session, [attempt])
     shown: dict[str, Any] = tenant.get(f"/v1/jobs/{job_id}/deliveries").json()["data"][0]
     return shown
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.engine.engine import AGENT, Engine, Killed
 from worker.errors import ArtifactStoreError, Unavailable
-from worker.flow import settle
+from worker.flow import ending, settle
 from worker.retry import AGAIN
 
 TOOLS = [{"type": "function", "name": "look", "parameters": {"type": "object"}}]
@@ -189,6 +189,21 @@ def test_one_result_that_cannot_be_settled_does_not_hold_up_the_others(engine: E
     assert (engine.status(bad), engine.error(bad)) == ("failed", "worker_lost")
 
 
+def test_one_result_that_the_database_refuses_does_not_hurt_its_neighbours(engine: Engine) -> None:
+    first, odd, last = engine.started(), engine.started(), engine.started()
+    for job_id in (first, odd, last):
+        engine.finish(job_id)
+    name = engine.job(odd).interaction_id or ""
+    steps = [{"type": "model_output", "content": [{"type": "text", "text": "Hello."}]}]
+    usage = {"PostgreSQL refuses this": "\x00"}
+    engine.control.direct(name, body={"id": name, "status": "completed", "steps": steps, "usage": usage})
+
+    engine.poll()
+
+    assert [engine.status(job_id) for job_id in (first, last)] == ["completed", "completed"]
+    assert engine.status(odd) == "completed" or engine.job(odd).settle_tries == 1
+
+
 def test_a_transient_failure_is_run_again_and_paid_for_together(engine: Engine) -> None:
     job_id = engine.started(max_attempts=2)
     engine.finish(job_id, status="failed", code="internal")
@@ -276,7 +291,7 @@ def test_a_run_cut_short_goes_on_in_a_new_turn(engine: Engine) -> None:
 
 def test_an_upstream_that_never_stops_asking_for_more_is_stopped(engine: Engine) -> None:
     job_id = engine.started()
-    engine.change(job_id, turn=settle.MAX_TURNS)
+    engine.change(job_id, turn=ending.MAX_TURNS)
     engine.finish(job_id, status="requires_continuation")
 
     engine.poll()
@@ -288,6 +303,6 @@ def test_usage_of_several_runs_adds_up_by_field() -> None:
     before = {"total_tokens": 5, "by_modality": [1], "old": 1}
     now = {"total_tokens": 7, "by_modality": [2], "new": 2.5}
 
-    assert settle.total(before, now) == {"total_tokens": 12, "by_modality": [2], "old": 1, "new": 2.5}
-    assert settle.total(None, now) == now
-    assert settle.total(before, None) == before
+    assert ending.total(before, now) == {"total_tokens": 12, "by_modality": [2], "old": 1, "new": 2.5}
+    assert ending.total(None, now) == now
+    assert ending.total(before, None) == before

@@ -12,6 +12,7 @@ from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.models import Delivery, Event, Job
 from worker.store import deliveries
+from worker.store.deliveries import Outcome
 
 UNTIL = NOW + timedelta(seconds=20)
 LATER = NOW + timedelta(seconds=1)
@@ -67,14 +68,20 @@ def test_hosts_that_are_skipped_leave_the_room_to_others(store: Store, job_id: s
 
 
 def test_a_record_under_an_old_claim_changes_nothing(store: Store, job_id: str) -> None:
-    name = add(store, job_id)
+    name, other = add(store, job_id), add(store, job_id)
     store.write(claim)
-    values: dict[str, Any] = {"status": "delivered", "due_at": None}
+    delivered, tried = (
+        Outcome(name, "mine", "delivered", 1, None, NOW),
+        Outcome(other, "mine", "pending", 1, LATER),
+    )
 
-    assert not store.write(deliveries.record, name, claim="old", values=values)
+    assert store.write(deliveries.record, [delivered._replace(claim="old")]) == set()
     assert get(store, name).status == "pending"
-    assert store.write(deliveries.record, name, claim="mine", values=values)
-    assert not store.write(deliveries.record, name, claim="mine", values=values)
+    assert store.write(deliveries.record, [delivered, tried]) == {name, other}
+    assert store.write(deliveries.record, [delivered, tried]) == set()
+    assert [get(store, one).status for one in (name, other)] == ["delivered", "pending"]
+    assert [get(store, one).due_at for one in (name, other)] == [None, LATER]
+    assert [get(store, one).delivered_at for one in (name, other)] == [NOW, None]
 
 
 def test_what_is_put_back_is_due_again(store: Store, job_id: str) -> None:

@@ -58,6 +58,7 @@ def fill(store: Store) -> None:
         factories.delivery(session, store.job(model), status="delivered", due_at=None)
         outcome: dict[str, Any] = {"output_text": "Hello."}
         results.add(session, model, 1, outcome=outcome, raw=b"{}", now=NOW, expires_at=NOW)
+        session.flush()
         for table, key in ((Job, "id"), (Delivery, "id"), (Result, "job_id")):
             _multiply(session, table, key)
     for number in range(LIVE):
