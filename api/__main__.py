@@ -10,8 +10,8 @@ import uvicorn
 
 from api.app import build
 from worker import context as contexts
+from worker import heap, telemetry
 from worker import settings as configuration
-from worker import telemetry
 from worker.errors import SettingsError, Unavailable
 from worker.telemetry import log
 
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(settings: configuration.Settings, *, host: str, port: int, uds: str | None = None) -> int:
     """Serve with these settings; gives back the exit code. Raises SettingsError, Unavailable before it serves."""
+    heap.prepare()
     telemetry.set_up(settings.log_format, settings.log_level)
     servers: list[uvicorn.Server] = []
     app = build(settings, contexts.build(settings), is_leaving=lambda: servers[0].should_exit)

@@ -22,6 +22,7 @@ def run_worker(settings: Settings, queues: Collection[str] = (), concurrency: in
     chosen = frozenset(queues) or frozenset(QUEUES.values())
     if unknown := chosen - set(QUEUES.values()):
         raise SettingsError(f"no such queue: {', '.join(sorted(unknown))}; there are {', '.join(QUEUES.values())}")
+    heap.prepare()
     telemetry.set_up(settings.log_format, settings.log_level)
     context = contexts.build(settings)
     shares = Shares(concurrency)

@@ -39,6 +39,9 @@ STORE_CALLS = 50
 """Artifact folders removed in one go: an object store far away must not hold up the sweep."""
 
 FOLLOW_EVERY = timedelta(seconds=10)
+STARTS = 4
+"""Starts hinted by one sweep: each begins a round where none runs, and a round goes on with whatever waits."""
+
 CANCELS = 64
 """Cancel messages that may wait at once."""
 
@@ -168,7 +171,7 @@ def _hint(context: Context) -> None:
         context.sender.send([wake.cancel_hint(job_id) for job_id in cancels])
     if is_delivery_due and not context.sender.backlog(DELIVER):
         wake.batches(context, DELIVER, 1)
-    wake.starts(context)
+    wake.starts(context, STARTS)
 
 
 def _clear(context: Context) -> None:
