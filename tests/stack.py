@@ -60,13 +60,17 @@ class Program:
 
 @dataclass
 class Stack:
-    """Start it with `with`; `env` is added to the environment of API and workers."""
+    """Start it with `with`; `env` is added to the environment of API and workers.
+
+    Without `api` there are Redis, a simulator and a migrated database only: the ground for other programs.
+    """
 
     folder: Path
     database_url: str = ""
     workers: int = 1
     simulator: Mapping[str, object] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    api: bool = True
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +102,8 @@ class Stack:
         database = Database(self.settings.database)
         upgrade(database)
         database.close()
+        if not self.api:
+            return
         self.start_api()
         for number in range(self.workers):
             self.start_worker(number)

@@ -1,34 +1,57 @@
-"""Runs the benchmarks named (all by default), on SQLite and PostgreSQL, and prints one line for each."""
+"""`python -m tests.bench [benchmark …]`: runs the benchmarks named (all by default) and prints tables of figures.
 
+`--quick` makes them small: everything can be tried in a few minutes, and nothing is judged.
+"""
+
+import argparse
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from tests import network
-from tests.bench import machine, poll, rest, start, submit, whole
-from tests.postgres import Postgres
+from tests.bench import deliver, lag, machine, poll, recovery, rest, scale, settle, start, submit, waiting, whole
+from tests.bench.ground import POSTGRESQL, SQLITE, Ground
+from tests.bench.server import Server
+from tests.bench.table import Report, say
 
-BENCHMARKS: dict[str, Callable[[Path, str], str]] = {
+BENCHMARKS: dict[str, Callable[[Ground], None]] = {
     "submit": submit.run,
     "start": start.run,
     "poll": poll.run,
-    "rest": rest.run,
+    "settle": settle.run,
+    "deliver": deliver.run,
     "whole": whole.small,
     "whole-10k": whole.large,
+    "waiting": waiting.run,
+    "lag": lag.run,
+    "recovery": recovery.run,
+    "scale": scale.run,
+    "rest": rest.run,
 }
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Measure and print."""
+    asked = _asked(arguments)
     network.forbid()
-    print(machine.describe(), flush=True)
-    with Postgres() as server:
-        for name in names or BENCHMARKS:
-            for kind in ("sqlite", "postgresql") if name != "rest" else ("sqlite",):
-                url = server.fresh() if kind == "postgresql" else ""
-                with tempfile.TemporaryDirectory(prefix="nightdesk-bench-") as folder:
-                    print(f"{name:8} {kind:10} {BENCHMARKS[name](Path(folder), url)}", flush=True)
+    report = Report(is_quick=asked.quick)
+    databases = (asked.database,) if asked.database else (SQLITE, POSTGRESQL)
+    with Server() as server:
+        say(f"{machine.describe()}, PostgreSQL {server.version()}")
+        ground = Ground(server, report, databases)
+        for name in asked.benchmarks or BENCHMARKS:
+            BENCHMARKS[name](ground)
+    report.sum_up()
+
+
+def _asked(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures, side by side.")
+    parser.add_argument("benchmarks", nargs="*", metavar="benchmark", help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="small runs, without a verdict")
+    parser.add_argument("--database", choices=(SQLITE, POSTGRESQL), help="this one only")
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.benchmarks) - BENCHMARKS.keys():
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    return asked
 
 
 if __name__ == "__main__":

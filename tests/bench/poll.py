@@ -1,101 +1,105 @@
 """Poll: what one worker pays for each look at a running interaction, beside a bare aiohttp loop doing only the GETs."""
 
-import asyncio
-import json
-from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
-from time import monotonic
+from dataclasses import dataclass
 
-import aiohttp
-import httpx2
-import sqlalchemy as sa
-
+from tests.bench import floor, jobs, race, usage
+from tests.bench.floor import Floor
+from tests.bench.ground import LATENCY_S, Ground, Site, let_pass
+from tests.bench.jobs import Looker
+from tests.bench.machine import quantile
+from tests.bench.table import NOTHING
 from tests.stack import Stack
-from tests.waiting import eventually
-from worker.database import Database
 
-JOBS = 2000
-LATENCY_S = 0.05
-SETTLE_IN_S = 12.0
-WINDOW_S = 20.0
-FLOOR_GETS = 8000
-FLOOR_AT_ONCE = 200
+JOBS = 2_000
+EACH_SECOND = {f"NIGHTDESK_POLL_MODEL_{name}": "1" for name in ("START_S", "FACTOR", "CAP_S")}
+SETTLE_IN_S, WINDOW_S, FLOOR_S = 12.0, 20.0, 5.0
+SAMPLES = 10
+RATIO = 1.5
+ANSWERED = "SELECT last_polled_at, was_due_at FROM job WHERE claim IS NULL AND last_polled_at > was_due_at"
 
 
-def run(folder: Path, database_url: str = "") -> str:
-    """2,000 running interactions, polled each second; a window of 20 s after all were created."""
-    env = {f"NIGHTDESK_POLL_MODEL_{name}": "1" for name in ("START_S", "FACTOR", "CAP_S")}
-    simulator = {"latency_s": LATENCY_S, "model_s": 3600}
-    with Stack(folder, database_url, simulator=simulator, env=env) as stack:
-        _submit(stack)
-        database = Database(stack.settings.database)
-        eventually(lambda: _in_flight(database) == JOBS, within_s=180)
-        _let_pass(SETTLE_IN_S)
-        polls, cpu_s = _polls(database), stack.cpu_s("worker")
-        _let_pass(WINDOW_S)
-        polls, cpu_s = _polls(database) - polls, stack.cpu_s("worker") - cpu_s
-        late_s = _overdue_s(database)
-        memory_mib = stack.pss_mib("worker")
-        floor_us = asyncio.run(_floor(stack.simulator_url)) * 1e6
-        database.close()
-    each_us = cpu_s / polls * 1e6
-    return (
-        f"{polls / WINDOW_S:,.0f} polls/s of {JOBS} wanted, worker CPU {each_us:.0f} us a poll "
-        f"(floor {floor_us:.0f} us, ratio {each_us / floor_us:.2f}), {cpu_s / WINDOW_S:.0%} of a core, "
-        f"most overdue row {late_s:.2f} s, worker {memory_mib:.0f} MiB"
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What a window showed: polls in a second, the worker's CPU for each, how late answers were, its memory."""
+
+    rate: float
+    cpu_us: float
+    core: float
+    lags_s: list[float]
+    worker_mib: float
+
+
+def run(ground: Ground) -> None:
+    """2,000 running interactions, each polled every second."""
+    ground.report.table(
+        f"Poll: {JOBS:,} running interactions, each looked at once a second",
+        "program",
+        "database",
+        "polls/s",
+        "CPU us a poll",
+        "ratio to the floor",
+        "of a core",
+        "answer seen after due p50 / p99 s",
+        "worker MiB",
+    )
+    for kind in ground.databases:
+        with ground.site(kind) as site:
+            _run(ground, site)
+
+
+def _run(ground: Ground, site: Site) -> None:
+    number = 200 if ground.is_quick else JOBS
+    simulator = {"latency_s": LATENCY_S, "model_s": 36_000}
+    with Stack(site.folder, site.database_url, simulator=simulator, env=EACH_SECOND) as stack:
+        names = in_flight(stack, number)
+        let_pass(2 if ground.is_quick else SETTLE_IN_S)
+        polled = window(stack, 4 if ground.is_quick else WINDOW_S)
+        stack.kill("worker-0")
+        bare = floor.gets(site.folder, stack.simulator_url, names, "flat", FLOOR_S)
+    report(ground, site.kind, "Nightdesk", polled, bare)
+    ground.report.row(
+        "floor: bare aiohttp, flat out", site.kind, f"{bare.rate:,.0f}", f"{bare.cpu_us:.0f}", *[NOTHING] * 4
     )
 
 
-def _submit(stack: Stack) -> None:
-    body = {"model": "gemini-3.8-flash", "input": "Say hello.", "timeout_seconds": 7200}
-    for _ in range(JOBS // 1000):
-        jobs = {"jobs": [body] * 1000}
-        httpx2.post(f"{stack.url}/v1/jobs/batch", json=jobs, headers=stack.headers, timeout=60).raise_for_status()
+def in_flight(stack: Stack, number: int) -> list[str]:
+    """Submit so many jobs and wait until all run; gives back their interactions."""
+    jobs.submit(stack, number, timeout_seconds=7200)
+    with jobs.looking(stack) as looker:
+        looker.await_count("in_progress", number, within_s=300)
+        return [row.interaction_id for row in looker.rows("SELECT interaction_id FROM job")]
 
 
-def _scalar(database: Database, statement: str) -> float:
-    with database.read() as session:
-        return float(session.execute(sa.text(statement)).scalar_one() or 0)
+def window(stack: Stack, seconds: float) -> Polled:
+    """Watch a worker that does nothing but poll."""
+    worker = usage.named(stack, "worker")
+    polls, cpu_s, lags_s = race.gets(stack.simulator_url), usage.cpu_s(worker), list[float]()
+    with jobs.looking(stack) as looker:
+        for _ in range(SAMPLES):
+            let_pass(seconds / SAMPLES)
+            lags_s += _lags_s(looker, seconds / SAMPLES)
+    polls, cpu_s = race.gets(stack.simulator_url) - polls, usage.cpu_s(worker) - cpu_s
+    return Polled(polls / seconds, cpu_s / polls * 1e6, cpu_s / seconds, lags_s, usage.pss_mib(worker))
 
 
-def _in_flight(database: Database) -> int:
-    return int(_scalar(database, "SELECT count(*) FROM job WHERE status = 'in_progress'"))
+def _lags_s(looker: Looker, within_s: float) -> list[float]:
+    """From the moment an interaction was due to the record of its answer, of those recorded since the last look."""
+    rows = [(jobs.seconds(answered), jobs.seconds(due)) for answered, due in looker.rows(ANSWERED)]
+    newest = max((answered for answered, _ in rows), default=0.0)
+    return [answered - due for answered, due in rows if answered > newest - within_s]
 
 
-def _polls(database: Database) -> float:
-    return _scalar(database, "SELECT sum(polls) FROM job")
-
-
-def _overdue_s(database: Database) -> float:
-    with database.read() as session:
-        lags = session.execute(
-            sa.text("SELECT labels, value FROM counter WHERE name LIKE 'nightdesk_poll_lag_seconds_b%'")
-        )
-        buckets = sorted((float(json.loads(labels)["le"].replace("+Inf", "inf")), value) for labels, value in lags)
-    whole = buckets[-1][1]
-    return next(bound for bound, value in buckets if value >= 0.99 * whole)
-
-
-def _let_pass(seconds: float) -> None:
-    until = monotonic() + seconds
-    eventually(lambda: monotonic() > until, within_s=seconds + 5)
-
-
-async def _floor(url: str) -> float:
-    """CPU seconds of this process for each bare GET and its JSON, of interactions that run."""
-    headers = {"x-goog-api-key": "simulated"}
-    async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=FLOOR_AT_ONCE)) as session:
-        body = {"model": "gemini-3.8-flash", "input": "Say hello.", "background": True}
-        async with session.post(f"{url}/v1/interactions", json=body) as made:
-            name = (await made.json())["id"]
-
-        async def get() -> None:
-            async with session.get(f"{url}/v1/interactions/{name}?stream=false") as answer:
-                assert json.loads(await answer.read())["status"] == "in_progress"
-
-        await asyncio.gather(*(get() for _ in range(FLOOR_AT_ONCE)))
-        before = getrusage(RUSAGE_SELF)
-        for _ in range(FLOOR_GETS // FLOOR_AT_ONCE):
-            await asyncio.gather(*(get() for _ in range(FLOOR_AT_ONCE)))
-        after = getrusage(RUSAGE_SELF)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / FLOOR_GETS
+def report(ground: Ground, kind: str, name: str, polled: Polled, bare: Floor, *, bar_s: float | None = None) -> None:
+    """Print a window."""
+    p99_s = quantile(polled.lags_s, 0.99)
+    late = f"{p99_s:.2f}" if bar_s is None else ground.report.at_most(p99_s, bar_s, 2)
+    ground.report.row(
+        name,
+        kind,
+        f"{polled.rate:,.0f}",
+        f"{polled.cpu_us:.0f}",
+        ground.report.at_most(polled.cpu_us / bare.cpu_us, RATIO, 2),
+        f"{polled.core:.0%}",
+        f"{quantile(polled.lags_s, 0.5):.2f} / {late}",
+        f"{polled.worker_mib:.0f}",
+    )

@@ -9,17 +9,25 @@ from time import perf_counter
 
 import psutil
 
+from tests.bench.ground import SQLITE, Ground, let_pass
 from tests.stack import free_port
 from tests.waiting import eventually
 
 NAMES = ("redis-server", "simulator", "receiver", "flower", "worker", "api")
+IDLE_S = 10.0
 
 
-def run(folder: Path, database_url: str = "") -> str:
+def run(ground: Ground) -> None:
     """PSS of every process of `nightdesk up`, ten seconds after its banner."""
+    ground.report.table("Rest: `nightdesk up` with nothing to do", "ready in s", "PSS MiB", "of which")
+    with ground.site(SQLITE) as site:
+        ready_s, sizes = _measure(site.folder)
+    parts = ", ".join(f"{name} {size:.0f}" for name, size in sizes.items())
+    ground.report.row(f"{ready_s:.1f}", f"{sum(sizes.values()):.0f}", parts)
+
+
+def _measure(folder: Path) -> tuple[float, dict[str, float]]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NIGHTDESK_", "GEMINI_", "GOOGLE_"))}
-    if database_url:
-        environment["NIGHTDESK_DATABASE_URL"] = database_url
     ports = ["--port", str(free_port()), "--flower-port", str(free_port())]
     command = [sys.executable, "-m", "worker.cli", "up", "--data-dir", str(folder), *ports]
     began = perf_counter()
@@ -28,14 +36,11 @@ def run(folder: Path, database_url: str = "") -> str:
         try:
             eventually(lambda: b"curl" in (folder / "up.out").read_bytes(), within_s=30)
             ready_s = perf_counter() - began
-            until = perf_counter() + 10
-            eventually(lambda: perf_counter() > until, within_s=15)
-            sizes = _sizes(psutil.Process(up.pid))
+            let_pass(IDLE_S)
+            return ready_s, _sizes(psutil.Process(up.pid))
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(30)
-    parts = ", ".join(f"{name} {size:.0f}" for name, size in sizes.items())
-    return f"ready in {ready_s:.1f} s; {sum(sizes.values()):.0f} MiB in all ({parts})"
 
 
 def _sizes(up: psutil.Process) -> dict[str, float]:

@@ -1,42 +1,41 @@
 """Start: how long after its commit a job's interaction exists upstream, with one worker and 50 ms to the upstream."""
 
-from datetime import datetime
-from functools import partial
-from pathlib import Path
-
-import httpx2
-
-from tests.bench.machine import spread
+from tests.bench import jobs, race
+from tests.bench.ground import LATENCY_S, Ground
+from tests.bench.machine import quantile
+from tests.bench.table import share
 from tests.stack import Stack
 from tests.waiting import eventually
 
-JOBS = 200
-LATENCY_S = 0.05
+ALONE, CROWD = 5, 200
+P50_S = 1.0
 
 
-def run(folder: Path, database_url: str = "") -> str:
-    """One job alone, then 200 in one batch."""
-    with Stack(folder, database_url, simulator={"latency_s": LATENCY_S, "model_s": 600}) as stack:
-        alone = _lags_s(stack, 1)
-        together = _lags_s(stack, JOBS)
-    return f"alone {alone[0] * 1000:.0f} ms; {JOBS} at once {spread(together, 'ms', 1000)}"
+def run(ground: Ground) -> None:
+    """Five jobs one after the other, then 200 in one batch."""
+    ground.report.table(
+        f"Start: from the commit to the interaction, {LATENCY_S * 1000:.0f} ms to the upstream",
+        "database",
+        "one job alone, median s",
+        f"{CROWD} at once, p50 s",
+        "p99 s",
+    )
+    for kind in ground.databases:
+        with (
+            ground.site(kind) as site,
+            Stack(site.folder, site.database_url, simulator={"latency_s": LATENCY_S, "model_s": 600}) as stack,
+        ):
+            alone = [_lags_s(stack, 1)[0] for _ in range(ALONE)]
+            crowd = _lags_s(stack, CROWD)
+        verdict = ground.report.at_most(quantile(crowd, 0.5), P50_S, 2)
+        ground.report.row(kind, share(alone, 0.5, 3), verdict, share(crowd, 0.99, 2))
 
 
 def _lags_s(stack: Stack, number: int) -> list[float]:
-    body = {"model": "gemini-3.8-flash", "input": "Say hello."}
-    answer = httpx2.post(
-        f"{stack.url}/v1/jobs/batch", json={"jobs": [body] * number}, headers=stack.headers, timeout=30
-    )
-    accepted = [job["id"] for job in answer.raise_for_status().json()["data"]]
-    jobs = [eventually(partial(_started, stack, name), within_s=120) for name in accepted]
-    return [_moment(job["started_at"]) - _moment(job["created_at"]) for job in jobs]
-
-
-def _started(stack: Stack, job_id: str) -> dict[str, str]:
-    answer = httpx2.get(f"{stack.url}/v1/jobs/{job_id}", headers=stack.headers, timeout=10)
-    job: dict[str, str] = answer.raise_for_status().json()
-    return job if job["interaction_id"] else {}
-
-
-def _moment(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    """From the row's `created_at` to the simulator's; the bar counts from the commit, which is later still."""
+    accepted = set(jobs.submit(stack, number))
+    with jobs.looking(stack) as looker:
+        eventually(lambda: looker.count("queued") + looker.count("starting") == 0, within_s=120)
+        rows = looker.rows("SELECT id, interaction_id, created_at FROM job")
+    runs = race.upstream(stack.simulator_url)
+    return [runs[row.interaction_id].created_at - jobs.seconds(row.created_at) for row in rows if row.id in accepted]

@@ -1,131 +1,117 @@
-"""The whole: N jobs of about D seconds with a webhook each, from the first POST to the last webhook, one worker."""
+"""The whole: many jobs of a minute at once, from their POSTs to their webhooks, beside the plain programs."""
 
-import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from time import time
+from dataclasses import dataclass
 
-import aiohttp
-import httpx2
-import orjson
-import sqlalchemy as sa
-from aiohttp import web
+from tests.bench import race
+from tests.bench.entrants import COUNTDOWN, FLOOR, LOOP_PREFORK, LOOP_THREADS, OURS, Entrant
+from tests.bench.ground import POSTGRESQL, Ground
+from tests.bench.race import Course, Finish
+from tests.bench.table import NOTHING, Report, pair, share
 
-from tests.bench.machine import spread
-from tests.stack import Stack, free_port
-from worker.database import Database
-
-CLIENTS = 32
-DURATION_S = 60.0
-LATENCY_S = 0.05
-SAMPLE_S = 3.0
-
-
-@dataclass
-class Arrivals:
-    """The webhooks that arrived: when, by job, and how often each event came."""
-
-    at: dict[str, float] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
-
-    async def take(self, request: web.Request) -> web.Response:
-        """Note one delivery."""
-        event = orjson.loads(await request.read())
-        self.at.setdefault(event["data"]["id"], time())
-        name = request.headers["webhook-id"]
-        self.seen[name] = self.seen.get(name, 0) + 1
-        return web.Response()
+COLUMNS = (
+    "program",
+    "database",
+    "all done s",
+    "create p50 / p99 s",
+    "detected p50 / p99 s",
+    "webhook p99 s",
+    "CPU s (API + worker, of it boot)",
+    "PSS MiB",
+    "GETs a job",
+    "creates, webhooks twice",
+    "CPU s of database and Redis",
+)
+PEER_LIMIT_S = 200.0
 
 
-def small(folder: Path, database_url: str = "") -> str:
-    """2,000 jobs."""
-    return run(folder, database_url, jobs=2_000, limit_s=240)
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What Nightdesk must reach; None where nothing is asked."""
+
+    done_s: float
+    cpu_s: float
+    detect_p50_s: float
+    detect_p99_s: float
+    webhook_p99_s: float | None = None
+    pss_mib: float | None = None
 
 
-def large(folder: Path, database_url: str = "") -> str:
-    """10,000 jobs."""
-    return run(folder, database_url, jobs=10_000, limit_s=420)
+SMALL = Bars(done_s=95, cpu_s=45, detect_p50_s=5, detect_p99_s=10.5, webhook_p99_s=11, pss_mib=300)
+LARGE = Bars(done_s=180, cpu_s=200, detect_p50_s=5.5, detect_p99_s=12)
 
 
-def run(folder: Path, database_url: str, *, jobs: int, limit_s: float) -> str:
-    """Submit, wait for every webhook, then compare what came with what the simulator did."""
-    simulator = {"latency_s": LATENCY_S, "model_s": DURATION_S}
-    with Stack(folder, database_url, simulator=simulator) as stack:
-        before_s = stack.cpu_s("api", "worker")
-        began = time()
-        arrivals, peak_mib = asyncio.run(_drive(stack, jobs, limit_s))
-        took_s = max(arrivals.at.values(), default=time()) - began
-        cpu_s = stack.cpu_s("api", "worker") - before_s
-        ended, created = _upstream(stack)
-        finished = _finished(stack)
-    assert len(arrivals.at) == jobs, f"{jobs - len(arrivals.at)} webhooks are missing"
-    detected = [at - ended[name] for name, at in finished.values()]
-    delivered = [arrivals.at[job] - ended[name] for job, (name, _) in finished.items()]
-    started = [created[name] - began for name, _ in finished.values()]
-    return (
-        f"{jobs} x {DURATION_S:.0f} s: all done in {took_s:.1f} s, all created in {max(started):.1f} s, "
-        f"detected {spread(detected, 's')}, webhook {spread(delivered, 's')}, "
-        f"CPU {cpu_s:.1f} s, {peak_mib:.0f} MiB, {sum(arrivals.seen.values()) - jobs} deliveries twice, "
-        f"{len(created) - jobs} creates too many"
-    )
+def small(ground: Ground) -> None:
+    """2,000 jobs of 60 s; the plain programs on one database only, for they take their full time."""
+    course = Course(100, 5, 40) if ground.is_quick else Course(2_000, 60, 300)
+    _table(ground, course)
+    for kind in ground.databases:
+        _run(ground, OURS, course, kind, SMALL)
+    limited = Course(course.jobs, course.duration_s, 20 if ground.is_quick else PEER_LIMIT_S)
+    _run(ground, FLOOR, limited, "")
+    for entrant in (COUNTDOWN, LOOP_THREADS, LOOP_PREFORK):
+        _run(ground, entrant, limited, ground.main)
 
 
-async def _drive(stack: Stack, jobs: int, limit_s: float) -> tuple[Arrivals, float]:
-    arrivals, port = Arrivals(), free_port()
-    app = web.Application()
-    app.router.add_post("/hook", arrivals.take)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    body = {"model": "gemini-3.8-flash", "input": "Say hello.", "webhook_url": f"http://127.0.0.1:{port}/hook"}
-    peak_mib, give_up = 0.0, time() + limit_s
-    try:
-        await _submit(stack, iter([body] * jobs))
-        while len(arrivals.at) < jobs and time() < give_up:
-            peak_mib = max(peak_mib, stack.pss_mib("api", "worker"))
-            await asyncio.sleep(SAMPLE_S if len(arrivals.at) == 0 else 0.5)
-    finally:
-        await runner.cleanup()
-    return arrivals, peak_mib
+def large(ground: Ground) -> None:
+    """10,000 jobs of 60 s on PostgreSQL."""
+    course = Course(300, 5, 40) if ground.is_quick else Course(10_000, 60, 420)
+    kind = POSTGRESQL if POSTGRESQL in ground.databases else ground.main
+    _table(ground, course)
+    _run(ground, OURS, course, kind, LARGE)
+    limited = Course(course.jobs, course.duration_s, 20 if ground.is_quick else PEER_LIMIT_S)
+    _run(ground, FLOOR, limited, "")
+    _run(ground, COUNTDOWN, limited, kind)
 
 
-async def _submit(stack: Stack, bodies: Iterator[dict[str, str]]) -> None:
-    async with aiohttp.ClientSession(headers=stack.headers) as session:
-
-        async def client() -> None:
-            for body in bodies:
-                async with session.post(f"{stack.url}/v1/jobs", json=body) as answer:
-                    assert answer.status == 202, await answer.text()
-
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+def _table(ground: Ground, course: Course) -> None:
+    ground.report.table(f"The whole: {course.jobs:,} jobs of {course.duration_s:g} s", *COLUMNS)
 
 
-def _upstream(stack: Stack) -> tuple[dict[str, float], dict[str, float]]:
-    """When each interaction ended, and when it was created, by its id."""
-    ended: dict[str, float] = {}
-    created: dict[str, float] = {}
-    while True:
-        page = httpx2.get(f"{stack.simulator_url}/_sim/interactions", params={"offset": len(ended)}, timeout=30).json()
-        for one in page["interactions"]:
-            ended[one["id"]], created[one["id"]] = one["ends_at"], one["created_at"]
-        if len(ended) >= page["total"]:
-            return ended, created
+def _run(ground: Ground, entrant: Entrant, course: Course, kind: str, bars: Bars | None = None) -> None:
+    with ground.site(kind) as site:
+        finish = race.run(entrant, course, site, ground.server)
+    told = _judged(ground.report, finish, bars) if bars else _plain(finish)
+    ground.report.row(entrant.name, kind or NOTHING, *told, *_rest(finish))
 
 
-def _finished(stack: Stack) -> dict[str, tuple[str, float]]:
-    """The interaction and the time of the terminal status, by job."""
-    database = Database(stack.settings.database)
-    with database.read() as session:
-        rows = session.execute(sa.text("SELECT id, interaction_id, status FROM job")).all()
-        moments = dict(session.execute(sa.text("SELECT job_id, max(created_at) FROM event GROUP BY job_id")).all())
-    database.close()
-    assert all(row.status == "completed" for row in rows), "not every job completed"
-    return {row.id: (row.interaction_id, _seconds(moments[row.id])) for row in rows}
+def _plain(finish: Finish) -> list[str]:
+    used = finish.used
+    is_done = finish.done == finish.course.jobs
+    return [
+        f"{finish.took_s:.1f}" if is_done else f"{finish.done:,} done in {finish.course.limit_s:g}",
+        pair(finish.create_s),
+        pair(finish.detect_s),
+        share(finish.webhook_s, 0.99),
+        f"{used.api_s + used.worker_s:.1f} ({_split(finish)})",
+        f"{used.peak_mib:.0f}",
+    ]
 
 
-def _seconds(moment: object) -> float:
-    if isinstance(moment, datetime):
-        return moment.timestamp()
-    return datetime.fromisoformat(str(moment)).replace(tzinfo=UTC).timestamp()
+def _judged(report: Report, finish: Finish, bars: Bars) -> list[str]:
+    told, used = _plain(finish), finish.used
+    if finish.done < finish.course.jobs:
+        report.missed += not report.is_quick
+        return [f"{told[0]} **MISSED**", *told[1:]]
+    p50_s, p99_s = (float(share(finish.detect_s, part, 3)) for part in (0.5, 0.99))
+    told[0] = report.at_most(finish.took_s, bars.done_s)
+    told[2] = f"{report.at_most(p50_s, bars.detect_p50_s)} / {report.at_most(p99_s, bars.detect_p99_s)}"
+    told[4] = f"{report.at_most(used.api_s + used.worker_s, bars.cpu_s)} ({_split(finish)})"
+    if bars.webhook_p99_s is not None:
+        told[3] = report.at_most(float(share(finish.webhook_s, 0.99, 3)), bars.webhook_p99_s)
+    if bars.pss_mib is not None:
+        told[5] = report.at_most(used.peak_mib, bars.pss_mib, 0)
+    return told
+
+
+def _split(finish: Finish) -> str:
+    used = finish.used
+    return f"{used.api_s:.1f} + {used.worker_s:.1f}, {used.boot_s:.1f}"
+
+
+def _rest(finish: Finish) -> list[str]:
+    doubled = finish.created - finish.course.jobs
+    return [
+        f"{finish.gets / max(1, finish.created):.1f}",
+        f"{max(0, doubled)}, {finish.twice}",
+        f"{finish.used.stores_s:.1f}",
+    ]

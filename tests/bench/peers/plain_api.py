@@ -1,31 +1,23 @@
 """The plainest submit: a `def` handler of FastAPI that commits one row through SQLModel and calls `.delay()`.
 
-Run as `uvicorn tests.bench.peers.plain_api:build --factory` with PEER_DATABASE_URL and PEER_REDIS_URL.
+Run as `uvicorn tests.bench.peers.plain_api:build --factory`; see `peers.plain` for its environment.
 """
 
-import os
 import uuid
+from datetime import UTC, datetime
 
-from celery import Celery
+import orjson
 from fastapi import FastAPI
-from sqlmodel import Field, Session, SQLModel, create_engine
+from sqlmodel import Session
 
-
-class PlainJob(SQLModel, table=True):
-    """One job."""
-
-    __tablename__ = "plain_job"
-
-    id: str = Field(primary_key=True)
-    status: str = "queued"
-    body: str
+from tests.bench.peers import plain
+from tests.bench.peers.plain import PlainJob
 
 
 def build() -> FastAPI:
     """The application."""
-    engine = create_engine(os.environ["PEER_DATABASE_URL"])
-    PlainJob.__table__.create(engine, checkfirst=True)  # type: ignore[attr-defined]
-    celery = Celery("plain", broker=os.environ["PEER_REDIS_URL"])
+    PlainJob.__table__.create(plain.engine(), checkfirst=True)  # type: ignore[attr-defined]
+    celery = plain.celery("plain")
     app = FastAPI()
 
     @celery.task(name="plain.start", ignore_result=True)
@@ -34,8 +26,9 @@ def build() -> FastAPI:
 
     @app.post("/v1/jobs", status_code=202)
     def submit(body: dict[str, object]) -> dict[str, str]:
-        job = PlainJob(id=uuid.uuid4().hex, body=str(body))
-        with Session(engine) as session:
+        now = datetime.now(UTC)
+        job = PlainJob(id=uuid.uuid4().hex, body=orjson.dumps(body).decode(), created_at=now)
+        with Session(plain.engine()) as session:
             session.add(job)
             session.commit()
             start.delay(job.id)

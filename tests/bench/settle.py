@@ -1,0 +1,74 @@
+"""Settle: what a large result costs the worker, beside a bare client that only GETs it and parses its JSON."""
+
+import orjson
+
+from tests.bench import floor, jobs, poll, usage, waiting
+from tests.bench.ground import LATENCY_S, Ground, Site, let_pass
+from tests.bench.machine import quantile
+from tests.bench.table import NOTHING
+from tests.stack import Stack
+
+SIZES = {"200kb": 100, "5mb": 12}
+"""How many results of each size are settled at once."""
+
+IDLE_S, FLOOR_S = 5.0, 2.0
+ENV = {**poll.EACH_SECOND, "NIGHTDESK_LOG_LEVEL": "info"}
+
+
+def run(ground: Ground) -> None:
+    """Results of 200 KB and of 5 MB."""
+    ground.report.table(
+        "Settle: results that all come at once",
+        "size",
+        "database",
+        "results",
+        "worker CPU ms a result",
+        "settle p50 / p99 ms",
+        "results/s",
+        "worker MiB before, at the peak",
+        "floor: GET and JSON, CPU ms",
+    )
+    for kind in ground.databases:
+        for size, number in SIZES.items():
+            with ground.site(kind) as site:
+                _run(ground, site, size, max(2, number // 5) if ground.is_quick else number)
+
+
+def _run(ground: Ground, site: Site, size: str, number: int) -> None:
+    simulator = {"latency_s": LATENCY_S, "model_s": 36_000}
+    with Stack(site.folder, site.database_url, simulator=simulator, env=ENV) as stack:
+        jobs.submit(stack, number, input=f"Say hello. [[sim: size={size}]]")
+        worker = stack.processes["worker-0"]
+        with jobs.looking(stack) as looker:
+            looker.await_count("in_progress", number, within_s=60)
+            names = [row.interaction_id for row in looker.rows("SELECT interaction_id FROM job")]
+            let_pass(1)
+            idle_s = usage.cpu_s([worker])
+            let_pass(IDLE_S)
+            idle_s = (usage.cpu_s([worker]) - idle_s) / IDLE_S
+            usage.forget_peak(worker)
+            before_mib, cpu_s = usage.resident_mib(worker), usage.cpu_s([worker])
+            began = min([waiting.finish(stack, name) for name in names])
+            looker.await_count("completed", number, within_s=120)
+            ended = max(jobs.seconds(row.finished_at) for row in looker.rows("SELECT finished_at FROM job"))
+        cpu_s = usage.cpu_s([worker]) - cpu_s - idle_s * (ended - began)
+        peak_mib, took_ms = usage.peak_mib(worker), _took_ms(stack)
+        stack.kill("worker-0")
+        bare = floor.gets(site.folder, stack.simulator_url, names, "flat", FLOOR_S)
+    ground.report.row(
+        size,
+        site.kind,
+        str(number),
+        f"{cpu_s / number * 1000:.1f}",
+        f"{quantile(took_ms, 0.5):.0f} / {quantile(took_ms, 0.99):.0f}" if took_ms else NOTHING,
+        f"{number / (ended - began):.1f}",
+        f"{before_mib:.0f}, {peak_mib:.0f}",
+        f"{bare.cpu_us / 1000:.1f}",
+    )
+
+
+def _took_ms(stack: Stack) -> list[float]:
+    """How long each settle took, by the worker's own log."""
+    lines = (stack.folder / "worker-0.log").read_bytes().splitlines()
+    told = [orjson.loads(line) for line in lines if b'"job.settle"' in line]
+    return [line["duration_ms"] for line in told]
