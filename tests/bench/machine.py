@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sqlite3
 import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,8 +17,8 @@ def describe() -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in SHOWN)
     load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "?"
     return (
-        f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, {libraries}; load before: {load}"
+        f"{os.cpu_count()} cores shared by everything, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {libraries}; load before: {load}"
     )
 
 

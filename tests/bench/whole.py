@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tests.bench import race
 from tests.bench.entrants import COUNTDOWN, FLOOR, LOOP_PREFORK, LOOP_THREADS, OURS, Entrant
 from tests.bench.ground import POSTGRESQL, Ground
-from tests.bench.race import Course, Finish
+from tests.bench.race import Course, Finish, Used
 from tests.bench.table import NOTHING, Report, pair, share
 
 COLUMNS = (
@@ -16,7 +16,7 @@ COLUMNS = (
     "detected p50 / p99 s",
     "webhook p99 s",
     "CPU s (API + worker, of it boot)",
-    "PSS MiB",
+    "PSS MiB (API + worker)",
     "GETs a job",
     "creates, webhooks twice",
     "CPU s of database and Redis",
@@ -82,8 +82,8 @@ def _plain(finish: Finish) -> list[str]:
         pair(finish.create_s),
         pair(finish.detect_s),
         share(finish.webhook_s, 0.99),
-        f"{used.api_s + used.worker_s:.1f} ({_split(finish)})",
-        f"{used.peak_mib:.0f}",
+        f"{used.cpu_s:.1f} ({_split(used)})",
+        f"{used.mib:.0f} ({used.api_mib:.0f} + {used.worker_mib:.0f})",
     ]
 
 
@@ -95,16 +95,15 @@ def _judged(report: Report, finish: Finish, bars: Bars) -> list[str]:
     p50_s, p99_s = (float(share(finish.detect_s, part, 3)) for part in (0.5, 0.99))
     told[0] = report.at_most(finish.took_s, bars.done_s)
     told[2] = f"{report.at_most(p50_s, bars.detect_p50_s)} / {report.at_most(p99_s, bars.detect_p99_s)}"
-    told[4] = f"{report.at_most(used.api_s + used.worker_s, bars.cpu_s)} ({_split(finish)})"
+    told[4] = f"{report.at_most(used.cpu_s, bars.cpu_s)} ({_split(used)})"
     if bars.webhook_p99_s is not None:
         told[3] = report.at_most(float(share(finish.webhook_s, 0.99, 3)), bars.webhook_p99_s)
     if bars.pss_mib is not None:
-        told[5] = report.at_most(used.peak_mib, bars.pss_mib, 0)
+        told[5] = f"{report.at_most(used.mib, bars.pss_mib, 0)} ({used.api_mib:.0f} + {used.worker_mib:.0f})"
     return told
 
 
-def _split(finish: Finish) -> str:
-    used = finish.used
+def _split(used: Used) -> str:
     return f"{used.api_s:.1f} + {used.worker_s:.1f}, {used.boot_s:.1f}"
 
 
