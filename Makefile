@@ -39,7 +39,7 @@ format: install-dev ## mend what can be mended by itself
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install-dev ## the figures of the README, side by side
+bench: install-dev ## the figures of the README, side by side with plain programs; ARGS=--quick tries it
 	$(BIN)/python -m tests.bench $(ARGS)
 
 chaos: install-dev ## kill, freeze and cut off every part of an installation, then check its books

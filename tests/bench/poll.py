@@ -62,9 +62,7 @@ def _run(ground: Ground, site: Site) -> None:
         stack.kill("worker-0")
         bare = floor.gets(site.folder, stack.simulator_url, names, "flat", FLOOR_S)
     report(ground, site.kind, "Nightdesk", polled, bare)
-    ground.report.row(
-        "floor: bare aiohttp, flat out", site.kind, f"{bare.rate:,.0f}", f"{bare.cpu_us:.0f}", *[NOTHING] * 4
-    )
+    report_floor(ground, "floor: bare aiohttp, flat out", bare)
 
 
 def in_flight(stack: Stack, number: int) -> list[str]:
@@ -108,3 +106,8 @@ def report(ground: Ground, kind: str, name: str, polled: Polled, bare: Floor, *,
         f"{quantile(polled.lags_s, 0.5):.2f} / {late}",
         f"{polled.worker_mib:.0f}",
     )
+
+
+def report_floor(ground: Ground, name: str, bare: Floor) -> None:
+    """Print a floor below it."""
+    ground.report.row(name, NOTHING, f"{bare.rate:,.0f}", f"{bare.cpu_us:.0f}", *[NOTHING] * 4)

@@ -51,7 +51,7 @@ class Report:
 
     def sum_up(self) -> None:
         """Print how many bars were met."""
-        if not self.is_quick:
+        if self.met or self.missed:
             self.note(f"{self.met} bars met, {self.missed} missed.")
 
 

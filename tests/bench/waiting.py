@@ -7,7 +7,7 @@ import httpx2
 
 from tests.bench import floor, jobs, poll, race, usage
 from tests.bench.ground import LATENCY_S, POSTGRESQL, Ground, Site, let_pass
-from tests.bench.table import NOTHING, pair
+from tests.bench.table import pair
 from tests.stack import Stack
 
 JOBS = 10_000
@@ -28,6 +28,7 @@ def run(ground: Ground) -> None:
 
 def _run(ground: Ground, site: Site, number: int) -> None:
     simulator = {"latency_s": LATENCY_S, "model_s": 36_000}
+    seconds = 5 if ground.is_quick else FLOOR_S
     with Stack(site.folder, site.database_url, simulator=simulator) as stack:
         names = poll.in_flight(stack, number)
         let_pass(5 if ground.is_quick else CAP_IN_S)
@@ -36,12 +37,11 @@ def _run(ground: Ground, site: Site, number: int) -> None:
         server_s = usage.cpu_s(ground.server.processes) - server_s
         detect_s = _detected_s(stack, names[: 30 if ground.is_quick else ENDED])
         stack.kill("worker-0")
-        seconds = 5 if ground.is_quick else FLOOR_S
         paced = floor.gets(site.folder, stack.simulator_url, names, "paced", seconds)
         flat = floor.gets(site.folder, stack.simulator_url, names, "flat", seconds / 4)
     poll.report(ground, site.kind, "Nightdesk", polled, paced, bar_s=LAG_P99_S)
-    for name, bare in (("floor: the same polls by asyncio + aiohttp", paced), ("floor: GETs flat out", flat)):
-        ground.report.row(name, NOTHING, f"{bare.rate:,.0f}", f"{bare.cpu_us:.0f}", *[NOTHING] * 4)
+    poll.report_floor(ground, "floor: the same polls by asyncio + aiohttp", paced)
+    poll.report_floor(ground, "floor: GETs flat out", flat)
     ground.report.note(
         f"Detected {pair(detect_s)} s (p50 / p99) after the end, of {len(detect_s)} that ended meanwhile; "
         f"ratio to GETs flat out {polled.cpu_us / flat.cpu_us:.2f}; "
