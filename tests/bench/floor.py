@@ -1,4 +1,4 @@
-"""Runs the floor of one remote call in a process of its own, and reads what it tells."""
+"""Runs a plain client of one remote call in a process of its own, and reads what it tells."""
 
 import subprocess
 import sys
@@ -27,6 +27,13 @@ def gets(folder: Path, upstream: str, names: Iterable[str], mode: str, seconds: 
     file = folder / "interactions.txt"
     file.write_text("\n".join(names))
     return _told("gets", upstream, str(file), str(CONNECTIONS), mode, str(seconds))
+
+
+def sdk_gets(folder: Path, upstream: str, names: Iterable[str], number: int) -> Floor:
+    """GET these interactions by the SDK, so many times, one after the other."""
+    file = folder / "interactions.txt"
+    file.write_text("\n".join(names))
+    return _told("sdk", upstream, str(file), str(number))
 
 
 def posts(folder: Path, url: str, body: bytes, connections: int, number: int) -> Floor:

@@ -28,10 +28,10 @@ def submit(stack: Stack, number: int, **fields: Any) -> list[str]:
 
 
 class Looker:
-    """Looks into a stack's database."""
+    """Looks into a database."""
 
-    def __init__(self, stack: Stack) -> None:
-        self._database = Database(stack.settings.database, connections=2)
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, connections=2)
 
     def rows(self, statement: str, **given: Any) -> list[Any]:
         """What a statement gives."""
@@ -62,9 +62,9 @@ class Looker:
 
 
 @contextmanager
-def looking(stack: Stack) -> Iterator[Looker]:
+def looking(url: str) -> Iterator[Looker]:
     """A looker for a while."""
-    looker = Looker(stack)
+    looker = Looker(url)
     try:
         yield looker
     finally:

@@ -43,7 +43,7 @@ def _env(start_s: float, factor: float, cap_s: float) -> dict[str, str]:
 
 
 def _cells(stack: Stack, duration_s: float) -> list[str]:
-    with jobs.looking(stack) as looker:
+    with jobs.looking(stack.settings.database) as looker:
         looker.await_count("completed", JOBS, within_s=duration_s * 1.2 + 60)
         rows = looker.rows("SELECT interaction_id, finished_at FROM job")
     runs = race.upstream(stack.simulator_url)

@@ -13,6 +13,7 @@ from tests.stack import Stack
 JOBS = 2_000
 EACH_SECOND = {f"NIGHTDESK_POLL_MODEL_{name}": "1" for name in ("START_S", "FACTOR", "CAP_S")}
 SETTLE_IN_S, WINDOW_S, FLOOR_S = 12.0, 20.0, 5.0
+SDK_GETS = 100
 SAMPLES = 10
 RATIO = 1.5
 COLUMNS = (
@@ -61,14 +62,16 @@ def _run(ground: Ground, site: Site) -> None:
         polled = window(stack, 4 if ground.is_quick else WINDOW_S)
         stack.kill("worker-0")
         bare = floor.gets(site.folder, stack.simulator_url, names, "flat", FLOOR_S)
+        sdk = floor.sdk_gets(site.folder, stack.simulator_url, names, SDK_GETS)
     report(ground, site.kind, "Nightdesk", polled, bare)
     report_floor(ground, "floor: bare aiohttp, flat out", bare)
+    report_floor(ground, "the SDK's own get, one at a time", sdk)
 
 
 def in_flight(stack: Stack, number: int) -> list[str]:
     """Submit so many jobs and wait until all run; gives back their interactions."""
     jobs.submit(stack, number, timeout_seconds=7200)
-    with jobs.looking(stack) as looker:
+    with jobs.looking(stack.settings.database) as looker:
         looker.await_count("in_progress", number, within_s=300)
         return [row.interaction_id for row in looker.rows("SELECT interaction_id FROM job")]
 
@@ -77,7 +80,7 @@ def window(stack: Stack, seconds: float) -> Polled:
     """Watch a worker that does nothing but poll."""
     worker = usage.named(stack, "worker")
     polls, cpu_s, lags_s = race.gets(stack.simulator_url), usage.cpu_s(worker), list[float]()
-    with jobs.looking(stack) as looker:
+    with jobs.looking(stack.settings.database) as looker:
         for _ in range(SAMPLES):
             let_pass(seconds / SAMPLES)
             lags_s += _lags_s(looker, seconds / SAMPLES)

@@ -86,7 +86,10 @@ def run(ground: Ground) -> None:
 
 def _run(site: Site, accident: Accident, number: int, duration_s: float) -> Aftermath:
     simulator = {"latency_s": LATENCY_S, "model_s": duration_s}
-    with Stack(site.folder, site.database_url, simulator=simulator) as stack, jobs.looking(stack) as looker:
+    with (
+        Stack(site.folder, site.database_url, simulator=simulator) as stack,
+        jobs.looking(stack.settings.database) as looker,
+    ):
         return uvloop.run(_drive(stack, looker, accident, number))
 
 

@@ -49,7 +49,10 @@ def run(ground: Ground) -> None:
 
 def _run(ground: Ground, site: Site, size: str, number: int) -> None:
     simulator = {"latency_s": LATENCY_S, "model_s": 36_000}
-    with Stack(site.folder, site.database_url, simulator=simulator, env=ENV) as stack, jobs.looking(stack) as looker:
+    with (
+        Stack(site.folder, site.database_url, simulator=simulator, env=ENV) as stack,
+        jobs.looking(stack.settings.database) as looker,
+    ):
         jobs.submit(stack, number, input=f"Say hello. [[sim: size={size}]]")
         looker.await_count("in_progress", number, within_s=60)
         names = [row.interaction_id for row in looker.rows("SELECT interaction_id FROM job")]

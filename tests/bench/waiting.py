@@ -56,7 +56,7 @@ def _detected_s(stack: Stack, names: list[str]) -> list[float]:
         if number % ENDED_AT_ONCE == 0:
             let_pass(ENDED_EVERY_S)
         ended[name] = finish(stack, name)
-    with jobs.looking(stack) as looker:
+    with jobs.looking(stack.settings.database) as looker:
         looker.await_count("completed", len(names), within_s=60)
         rows = looker.rows("SELECT interaction_id, finished_at FROM job WHERE status = 'completed'")
     return [jobs.seconds(finished_at) - ended[name] for name, finished_at in rows]
