@@ -41,6 +41,14 @@ class Report:
         """The same for a figure that must not be smaller than its bar."""
         return self._judged(value, f"≥ {bar:g}", digits, unit, is_met=value >= bar)
 
+    def holds(self, shown: str, *, is_met: bool) -> str:
+        """What is there, and whether that is as it must be."""
+        if self.is_quick:
+            return shown
+        self.met += is_met
+        self.missed += not is_met
+        return f"{shown} ({'ok' if is_met else '**MISSED**'})"
+
     def _judged(self, value: float, bar: str, digits: int, unit: str, *, is_met: bool) -> str:
         shown = f"{value:,.{digits}f}{unit}"
         if self.is_quick:
