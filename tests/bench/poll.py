@@ -10,7 +10,7 @@ from tests.bench.machine import quantile
 from tests.bench.table import NOTHING
 from tests.stack import Stack
 
-JOBS = 2_000
+JOBS, QUICK_JOBS = 2_000, 200
 EACH_SECOND = {f"NIGHTDESK_POLL_MODEL_{name}": "1" for name in ("START_S", "FACTOR", "CAP_S")}
 SETTLE_IN_S, WINDOW_S, FLOOR_S = 12.0, 20.0, 5.0
 SDK_GETS = 100
@@ -47,14 +47,14 @@ class Polled:
 
 def run(ground: Ground) -> None:
     """2,000 running interactions, each polled every second."""
-    ground.report.table(f"Poll: {JOBS:,} running interactions, each looked at once a second", *COLUMNS)
+    number = QUICK_JOBS if ground.is_quick else JOBS
+    ground.report.table(f"Poll: {number:,} running interactions, each looked at once a second", *COLUMNS)
     for kind in ground.databases:
         with ground.site(kind) as site:
-            _run(ground, site)
+            _run(ground, site, number)
 
 
-def _run(ground: Ground, site: Site) -> None:
-    number = 200 if ground.is_quick else JOBS
+def _run(ground: Ground, site: Site, number: int) -> None:
     simulator = {"latency_s": LATENCY_S, "model_s": 36_000}
     with Stack(site.folder, site.database_url, simulator=simulator, env=EACH_SECOND) as stack:
         names = in_flight(stack, number)
