@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from worker.context import Context
 from worker.errors import NightdeskError, Unavailable
 from worker.flow import submit
+from worker.flow.backlog import Backlog
 from worker.flow.submit import Accepted, Order
 from worker.telemetry import log
 
@@ -39,6 +40,7 @@ class Writer:
         self._loop = loop
         self._waiting: deque[_Slip] = deque()
         self._bytes = 0
+        self._backlog = Backlog()
         self._is_stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -88,7 +90,9 @@ class Writer:
 
     def _write(self, group: list[_Slip]) -> None:
         try:
-            outcomes: list[Accepted | Exception] = [*submit.accept(self._context, [slip.order for slip in group])]
+            outcomes: list[Accepted | Exception] = [
+                *submit.accept(self._context, [slip.order for slip in group], self._backlog)
+            ]
         except NightdeskError as error:
             outcomes = [error] * len(group)
         except Exception as error:  # noqa: BLE001 - logged, and handed to whoever waits

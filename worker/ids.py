@@ -11,8 +11,16 @@ def new(prefix: str, now_ms: int | None = None) -> str:
     """An id such as `job_01kqzv…`: 48 bits of milliseconds, then 80 random bits, in Crockford's base 32 (as ULIDs)."""
     moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     # Not the system's randomness: ids need not be unguessable, and each read of it gives the interpreter lock away.
-    number = (moment << 80) | random.getrandbits(80)
+    return _name(prefix, (moment << 80) | random.getrandbits(80))
+
+
+def _name(prefix: str, number: int) -> str:
     return f"{prefix}_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def first(prefix: str, now_ms: int) -> str:
+    """What no id made in that millisecond or later is less than: ids sort by their time."""
+    return _name(prefix, now_ms << 80)
 
 
 def token() -> str:

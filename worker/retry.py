@@ -33,6 +33,9 @@ REFUSED = Backoff(start_s=2, factor=2, cap_s=300)
 AGAIN = Backoff(start_s=2, factor=4, cap_s=120)
 """Another attempt at a run that failed upstream for a transient reason."""
 
+ORPHANED = Backoff(start_s=2, factor=2, cap_s=300)
+"""The cancel of an interaction that nobody waits for and that may cost money while it runs."""
+
 LEFT = Backoff(start_s=60, factor=2, cap_s=4 * 3600)
 """Something outside the database that a removed job left behind and that could not be removed yet."""
 

@@ -1,6 +1,6 @@
 """Celery's tasks: a shell of a few lines for each verb, and the share of a worker's threads that each may take.
 
-A message that finds its share taken is dropped: it was a hint, and whoever has the share goes on while work is due.
+A message that finds its share taken is dropped: it was a hint, and whoever has the share looks again before it ends.
 """
 
 import threading
@@ -35,8 +35,8 @@ class Shares:
 
     def __init__(self, concurrency: int) -> None:
         small = max(1, concurrency // 8)
-        sizes = {POLL: POLL_THREADS, CANCEL: small, DELIVER: small}
-        sizes[START] = max(1, concurrency - sum(sizes.values()))
+        # Starts share nothing out: their line lets one thread serve it, and the others are gone at once.
+        sizes = {POLL: POLL_THREADS, CANCEL: small, DELIVER: small, START: concurrency}
         self.activity = Activity(concurrency)
         self._slots = {task: threading.BoundedSemaphore(size) for task, size in sizes.items()}
         self._lock = threading.Lock()

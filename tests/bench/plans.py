@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from tests import factories
 from worker.database import Database
-from worker.store import claims, deliveries, jobs, removals, results
+from worker.store import claims, deliveries, jobs, removals, results, starts
 
 Call = Callable[[Session, datetime], Any]
 CALLS: dict[str, Call] = {
@@ -20,8 +20,8 @@ CALLS: dict[str, Call] = {
     "next cancels": lambda s, now: claims.next_cancels(s, now, 64),
     "sweep what is due": lambda s, now: claims.swept(s, now, 500),
     "expire": lambda s, now: claims.expired(s, now, 500),
-    "projects that wait": lambda s, _: claims.waiting_projects(s),
-    "pick starts": lambda s, now: claims.startable(s, project_id="p", priority=1, now=now, closed=["x"], limit=32),
+    "projects that wait": lambda s, _: starts.waiting_projects(s),
+    "pick starts": lambda s, now: starts.startable(s, project_id="p", priority=1, now=now, closed=["x"], limit=32),
     "count in flight": lambda s, _: jobs.in_flight(s, factories.MODEL),
     "count queued": lambda s, _: jobs.queued(s),
     "claim deliveries": lambda s, now: deliveries.claim(s, claim="c", now=now, until=now, limit=64, skip_hosts={"x"}),

@@ -13,11 +13,12 @@ from worker.context import Context
 from worker.errors import CreateLost, CreateRefused, Unavailable, UpstreamError
 from worker.flow import gate, unconfirmed, wake
 from worker.flow.end import end, failure
-from worker.gemini.client import CancelKind, Created
+from worker.gemini.client import Created
 from worker.gemini.failure import BLOCKED
 from worker.models import Job
+from worker.retry import REFUSED
 from worker.states import Status
-from worker.store import interactions, jobs, moves, starts
+from worker.store import interactions, jobs, leftovers, moves, starts
 from worker.store.interactions import Answered
 from worker.store.moves import Step
 from worker.store.starts import Sent
@@ -28,10 +29,12 @@ T = TypeVar("T")
 RECORD_FOR = timedelta(minutes=5)
 """How long the outcome of a POST is tried to be written down while the database is away."""
 
-RECORD_EVERY_S = 2.0
+RECORD_EVERY_S = 1.5
 """How long such tries lie apart at most: well within the grace of an unconfirmed create."""
 
-ORPHAN_CANCELS = 3
+ORPHAN_OF = "orphan/"
+"""Before the id of an interaction that is to be cancelled: deleting it, as a job's owner may want, is another thing."""
+
 STATUS_MAX = 64
 WAITING = {Status.STARTING, Status.UNCONFIRMED}
 """Where the outcome of a POST is still awaited."""
@@ -76,10 +79,8 @@ def attach(context: Context, made: Sequence[Attempt]) -> dict[str, str]:
         outcomes |= {one.job_id: "started" if one.job_id in running else "orphan" for one in fresh}
         if fresh:
             interactions.answered(session, [_answered(one, one.job_id not in running) for one in fresh], now)
+            _leave(session, [one for one in fresh if one.job_id not in running], now)
         gate.passed(session, moved)
-    for one in made:
-        if outcomes[one.job_id] == "orphan":
-            _cancel(context, one.job_id, one.created.upstream_id)
     wake.moved(context, moved)
     return outcomes
 
@@ -140,27 +141,27 @@ def _short(status: str) -> str:
     return status.replace("\x00", "").encode(errors="replace").decode()[:STATUS_MAX]
 
 
-def _cancel(context: Context, job_id: str, upstream_id: str) -> None:
-    """Another attempt already runs, or the job has ended: nobody will use this interaction, so it is stopped."""
-    count("nightdesk_orphans_total")
-    for _ in range(ORPHAN_CANCELS):
-        answer = context.gemini.cancel(upstream_id)
-        if answer.kind in {CancelKind.ACCEPTED, CancelKind.ENDED, CancelKind.MISSING}:
-            break
-        context.pause(1)
-    log.warning("orphan", job_id=job_id, interaction_id=upstream_id, outcome=answer.kind)
+def _leave(session: Session, orphans: Sequence[Attempt], now: datetime) -> None:
+    """Another attempt already runs, or the job has ended: nobody will use these interactions, so they are stopped."""
+    leftovers.add(session, [(leftovers.ORPHAN, ORPHAN_OF + one.created.upstream_id) for one in orphans], now)
+    for one in orphans:
+        count("nightdesk_orphans_total")
+        log.warning("orphan", job_id=one.job_id, interaction_id=one.created.upstream_id)
 
 
-def failed(context: Context, job: Job, token: str, error: UpstreamError) -> Callable[[], str]:
-    """What is to be recorded of a POST that gave no interaction; that gives back the job's outcome in a word."""
+def failed(context: Context, job: Job, token: str, error: UpstreamError, *, is_key_refused: bool) -> str:
+    """Record a POST that gave no interaction; gives back the job's outcome in a word."""
     if isinstance(error, CreateLost):
-        return lambda: _lost(context, job, token, error)
-    # A 403 is the job's own trouble, unless the key is refused everything.
-    if isinstance(error, CreateRefused) or (error.status == 403 and context.gemini.probe().key_works is False):
-        return lambda: refused(context, job, token, error)
+        return _lost(context, job, token, error)
+    if isinstance(error, CreateRefused) or (is_denied(error) and is_key_refused):
+        return refused(context, job, token, error)
     code = "safety_blocked" if error.code in BLOCKED else "upstream_rejected"
-    told = failure(code, error.detail or str(error), retryable=False, upstream=error)
-    return lambda: ended(context, job, token, told)
+    return ended(context, job, token, failure(code, error.detail or str(error), retryable=False, upstream=error))
+
+
+def is_denied(error: object) -> bool:
+    """Whether this is a 403: the job's own trouble, unless the key is refused everything, which a probe tells."""
+    return isinstance(error, UpstreamError) and error.status == 403
 
 
 def refused(context: Context, job: Job, token: str, error: UpstreamError | None) -> str:
@@ -175,7 +176,9 @@ def refused(context: Context, job: Job, token: str, error: UpstreamError | None)
         if current is not None and current.cancel_requested_at is not None:
             moved = end(session, job.id, sources=WAITING, target=Status.CANCELLED, now=now, claim=token)
         else:
-            values = {"due_at": now, "claim": None, "refusals": job.refusals + 1, "sent_at": None}
+            # What was never sent found no gate that would hold it back.
+            due_at = now if error else REFUSED.next_time(job.refusals, now, context.chance())
+            values = {"due_at": due_at, "claim": None, "refusals": job.refusals + 1, "sent_at": None}
             values["deadline_at"] = job.deadline_at
             back = moves.move(
                 session, job.id, sources=WAITING, target=Status.QUEUED, now=now, claim=token, values=values

@@ -29,21 +29,43 @@ def admit(context: Context, session: Session, wanted: Mapping[str, str], now: da
     """Those of the jobs, given with their targets, that may be started now; the others are looked at again shortly."""
     targets = sorted(set(wanted.values()))
     left = _room(context, session, targets)
-    # The key's gate first, as everywhere: whoever locks two in another order could wait for ever.
-    found = {gate.target: gate for gate in gates.get(session, (gates.KEY, *targets))}
-    for name in (gates.KEY, *targets):
-        gate = found.get(name)
-        if gate is not None and left[name] > 0 and left[gates.KEY] > 0:
-            left[name] = min(left[name], _passing(context, session, gate, now))
+    closed = {gate.target: gate for gate in gates.get(session, (gates.KEY, *targets)) if _is_closed(gate, now)}
+    for name, gate in closed.items():
+        # Half open: where a gate's time is over, one job goes first.
+        left[name] = min(left[name], 0 if gates.is_shut(gate, now) else 1)
     admitted = []
     for job_id, target in wanted.items():
         if left[gates.KEY] > 0 and left[target] > 0:
             admitted.append(job_id)
             left[gates.KEY] -= 1
             left[target] -= 1
+    admitted = _through(context, session, {name: wanted[name] for name in admitted}, closed, now)
+    held = wanted.keys() - set(admitted)
+    is_shut = gates.KEY in closed
+    shut = {name for name in held if is_shut or wanted[name] in closed}
     # Never longer: a gate may be opened at any moment, and only open ones are hinted.
-    starts.hold(session, wanted.keys() - set(admitted), now + HINT)
+    starts.hold(session, shut, now + HINT)
+    # Whoever found its target full keeps its turn.
+    starts.hold(session, held - shut, now)
     return admitted
+
+
+def _is_closed(gate: Gate, now: datetime) -> bool:
+    return gate.reason is not None or gates.is_shut(gate, now)
+
+
+def _through(
+    context: Context, session: Session, chosen: Mapping[str, str], closed: Mapping[str, Gate], now: datetime
+) -> list[str]:
+    """Take the one try of each half-open gate that a chosen job passes; gives back the jobs that nobody forestalled."""
+    lease = now + timedelta(seconds=context.settings.claim_start_s)
+    # The key's gate first, as everywhere: whoever locks two in another order could wait for ever.
+    names = [name for name in (gates.KEY, *sorted(set(chosen.values()))) if name in closed] if chosen else []
+    lost = {name for name in names if not gates.try_once(session, name, now=now, until=lease)}
+    passing = [job_id for job_id, target in chosen.items() if not lost & {gates.KEY, target}]
+    if lost and not passing:
+        gates.half_open(session, set(names) - lost, now=now, before=now)
+    return passing
 
 
 def _room(context: Context, session: Session, targets: Sequence[str]) -> dict[str, float]:
@@ -60,16 +82,6 @@ def _room(context: Context, session: Session, targets: Sequence[str]) -> dict[st
     if of_each is not None:
         left |= {target: of_each - jobs.in_flight(session, target) for target in targets}
     return left
-
-
-def _passing(context: Context, session: Session, gate: Gate, now: datetime) -> float:
-    """How many may pass a gate; where its time is over, one goes first (half open)."""
-    if gates.is_shut(gate, now):
-        return 0
-    if gate.reason is None:
-        return inf
-    lease = now + timedelta(seconds=context.settings.claim_start_s)
-    return 1 if gates.try_once(session, gate.target, now=now, until=lease) else 0
 
 
 def refused(
@@ -127,7 +139,8 @@ def passed(session: Session, started: Collection[Job]) -> None:
     if not sent_at:
         return
     sent_at[gates.KEY] = max(sent_at.values())
-    for gate in gates.get(session, sent_at):
+    # The key's gate first, as everywhere.
+    for gate in sorted(gates.get(session, sent_at), key=lambda gate: (gate.target != gates.KEY, gate.target)):
         if gate.reason is not None and gates.open_(session, (gate.target,), before=sent_at[gate.target]):
             log.info("gate", outcome="opened", target=gate.target)
 

@@ -1,4 +1,4 @@
-"""The line of one worker: jobs that it was told to start, and those that it picked. One round at a time serves it."""
+"""The line of one worker: it is told that jobs wait, and picks them in their order. One round at a time serves it."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from worker.flow import wake
 PICKED = 32
 """Starts picked at once, so that one query serves many."""
 
-LOOK_AGAIN_S = 0.25
-"""How long after a look that found less than it asked for the next one comes."""
+LOOK_AGAIN_S, REST_S = 0.25, 2.0
+"""How long after a look that found too little the next one comes; twice as long each time that it finds nothing."""
 
 
 class Line:
@@ -22,15 +22,17 @@ class Line:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._lock = Lock()
-        self._told = deque[str]()
+        self._told: set[str] = set()
         self._picked = deque[str]()
+        self._picked_at = 0.0
         self._look_at = 0.0
+        self._rest_s = LOOK_AGAIN_S
         self._server: int | None = None
 
     def join(self, job_id: str) -> bool:
-        """Put a job in line; whether the calling thread shall serve it now, because nobody does."""
+        """Tell of a waiting job; whether the calling thread shall serve the line now, because nobody does."""
         with self._lock:
-            self._told.append(job_id)
+            self._told.add(job_id)
             is_free = self._server is None
             if is_free:
                 self._server = get_ident()
@@ -55,10 +57,25 @@ class Line:
             return True
 
     def next(self, room: int) -> list[str]:
-        """The next jobs, at most `room`: first those it was told of; raises Unavailable."""
+        """The next jobs, at most `room`, in the order of all that wait; raises Unavailable."""
         with self._lock:
-            told = [self._told.popleft() for _ in range(min(room, len(self._told)))]
-        if len(told) < room and not self._picked and monotonic() >= self._look_at:
-            self._picked.extend(job.id for job in wake.pick(self._context, PICKED))
-            self._look_at = 0.0 if len(self._picked) == PICKED else monotonic() + LOOK_AGAIN_S
-        return told + [self._picked.popleft() for _ in range(min(room - len(told), len(self._picked)))]
+            told, self._told = self._told, set()
+        if told:
+            # Whoever is told of is no sooner due than others: only that somebody looks is what a message is for.
+            wake.unhint(self._context, told)
+            self._look_at = 0.0
+        if monotonic() >= self._picked_at + wake.HINT.total_seconds():
+            self._picked.clear()
+        if len(self._picked) < room and monotonic() >= self._look_at:
+            self._pick(min(PICKED, 2 * room))
+        return [self._picked.popleft() for _ in range(min(room, len(self._picked)))]
+
+    def _pick(self, wanted: int) -> None:
+        found = [job.id for job in wake.pick(self._context, wanted)]
+        self._picked_at = monotonic()
+        self._picked.extend(found)
+        if len(found) == wanted:
+            self._look_at, self._rest_s = 0.0, LOOK_AGAIN_S
+        else:
+            self._rest_s = LOOK_AGAIN_S if found else min(REST_S, 2 * self._rest_s)
+            self._look_at = self._picked_at + self._rest_s

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from worker.context import Context
 from worker.errors import ArtifactStoreError, Conflict, NotFound
+from worker.flow import cancel
+from worker.flow.attempt import ORPHAN_OF
 from worker.models import Leftover
-from worker.retry import LEFT
+from worker.retry import LEFT, ORPHANED
 from worker.states import TERMINAL
 from worker.store import interactions, jobs, leftovers, removals
 from worker.telemetry import log, step
@@ -39,14 +41,15 @@ def job(context: Context, project_id: str, job_id: str) -> None:
 
 
 def clear(context: Context, left: Leftover) -> None:
-    """Remove what a job left outside the database; what cannot be removed now is tried again, for some weeks."""
+    """Remove what was left outside the database; what cannot be removed now is tried again, for some weeks."""
     done = _is_removed(context, left)
     now = context.clock()
     with context.database.write() as session:
         if done or left.tries >= MAX_TRIES:
             leftovers.gone(session, left.name)
         else:
-            due_at = LEFT.next_time(left.tries, now, context.chance())
+            schedule = ORPHANED if left.kind == leftovers.ORPHAN else LEFT
+            due_at = schedule.next_time(left.tries, now, context.chance())
             leftovers.later(session, left.name, tries=left.tries + 1, due_at=due_at)
     if not done:
         log.warning("job.remove", kind=left.kind, name=left.name, tries=left.tries, outcome="left")
@@ -55,6 +58,8 @@ def clear(context: Context, left: Leftover) -> None:
 def _is_removed(context: Context, left: Leftover) -> bool:
     if left.kind == leftovers.INTERACTION:
         return context.gemini.delete(left.name)
+    if left.kind == leftovers.ORPHAN:
+        return context.gemini.cancel(left.name.removeprefix(ORPHAN_OF)).kind in cancel.ANSWERED
     try:
         context.artifacts.remove(left.name)
     except ArtifactStoreError:

@@ -24,6 +24,7 @@ from worker.errors import (
     QuotaExceeded,
 )
 from worker.flow import wake
+from worker.flow.backlog import Backlog
 from worker.gemini import request
 from worker.gemini.catalog import Kind, Resolved
 from worker.models import Idempotency, Job
@@ -171,8 +172,11 @@ def _fields(
     }
 
 
-def accept(context: Context, orders: Sequence[Order]) -> list[Accepted | NightdeskError]:
+def accept(
+    context: Context, orders: Sequence[Order], backlog: Backlog | None = None
+) -> list[Accepted | NightdeskError]:
     """Write a group of orders in one transaction, then hint their starts; one outcome for each order."""
+    backlog = backlog or Backlog()
     now = context.clock()
     room = wake.room(context)
     outcomes: dict[int, Accepted | NightdeskError] = {}
@@ -180,11 +184,12 @@ def accept(context: Context, orders: Sequence[Order]) -> list[Accepted | Nightde
     ranks = sorted(range(len(orders)), key=lambda rank: orders[rank].key or "")
     with context.database.write() as session:
         before = submissions.previous(session, _predecessors(orders))
-        group = _Group(now=now, room=room, queued=jobs.queued(session), before=before)
+        group = _Group(now=now, room=room, queued=backlog.count(session), before=before)
         for rank in ranks:
             outcomes[rank] = _take(context, session, orders[rank], group)
         if group.new:
             submissions.insert(session, group.new, now)
+    backlog.add(len(group.new))
     wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
     count("nightdesk_submitted_total", len(group.new))
     return [outcomes[rank] for rank in range(len(orders))]

@@ -15,7 +15,7 @@ from worker.store import jobs, moves
 
 MAY_RUN = "a run may be alive and billed upstream: the create was sent and its answer was lost"
 
-GRACE = timedelta(seconds=10)
+GRACE = timedelta(seconds=5)
 """How long a claim that ran out waits for the id that its owner may yet bring: a record is retried more often."""
 
 

@@ -3,7 +3,8 @@
 What is called after a commit never raises: sending swallows its failures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import cycle, islice
 from urllib.parse import urlsplit
@@ -13,17 +14,21 @@ from sqlmodel import Session
 from worker.app import CANCEL, DELIVER, START, Hint
 from worker.context import Context
 from worker.document import PRIORITIES
+from worker.errors import Unavailable
 from worker.models import Job
-from worker.states import EVENTS, Status
+from worker.states import EVENTS, TERMINAL, Status
 from worker.store import gates, jobs, moves
 from worker.store import starts as queue
 from worker.store.starts import Hinted
 
-HINT = timedelta(seconds=5)
+HINT = timedelta(seconds=3)
 """How long a hinted start may take to be claimed before it is hinted again."""
 
 HINTED_STARTS = 16
 """Start messages that may wait at once: more would be served in the order sent, not by priority."""
+
+HINTED_DELIVERIES = 16
+"""Delivery messages that may wait at once: each of them delivers whatever is due."""
 
 SHOWN = 3
 """Up to so many starts or deliveries at once get a message each; beyond, a batch or the sweep takes them all."""
@@ -62,10 +67,22 @@ def moved(context: Context, jobs_moved: Sequence[Job]) -> None:
     hints = [start_hint(job.id, job.turn, job.attempt) for job in queued[:SHOWN]]
     hints += [cancel_hint(job.id) for job in jobs_moved if job.status == Status.CANCELLING]
     heard = [job for job in jobs_moved if moves.hears(job, EVENTS.get(Status(job.status), ""))]
-    hints += [_delivery_hint(job) for job in heard] if len(heard) <= SHOWN else [Hint(DELIVER)]
+    if heard and (context.sender.backlog(DELIVER) or 0) < HINTED_DELIVERIES:
+        hints += [_delivery_hint(job) for job in heard] if len(heard) <= SHOWN else [Hint(DELIVER)]
     if hints:
         context.sender.send(hints)
     context.sender.publish(job.id for job in jobs_moved)
+    _fill(context, jobs_moved)
+
+
+def _fill(context: Context, jobs_moved: Sequence[Job]) -> None:
+    """Where limits hold jobs back, one that has ended makes room for the next."""
+    settings = context.settings
+    is_limited = settings.max_in_flight is not None or settings.max_in_flight_per_target is not None
+    ended = sum(job.status in TERMINAL for job in jobs_moved)
+    if is_limited and ended:
+        with suppress(Unavailable):
+            starts(context, ended)
 
 
 def cancel_hint(job_id: str) -> Hint:
@@ -97,6 +114,12 @@ def pick(context: Context, wanted: int) -> list[Hinted]:
         return []
     with context.database.write() as session:
         return queue.hint(session, chosen, now=now, until=now + HINT)
+
+
+def unhint(context: Context, job_ids: Collection[str]) -> None:
+    """Give hints back: these jobs may be picked by anybody, in their order."""
+    with context.database.write() as session:
+        queue.hold(session, job_ids, context.clock())
 
 
 def choose(context: Context, session: Session, now: datetime, wanted: int) -> list[str]:

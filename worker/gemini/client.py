@@ -20,10 +20,13 @@ from worker.gemini.answer import ENDED
 from worker.gemini.loop import LoopThread
 from worker.gemini.refusal import Create503, create_error
 from worker.gemini.request import CreateRequest
-from worker.gemini.resource import Resource, read_resource
+from worker.gemini.resource import Resource, is_id, read_resource
 from worker.gemini.wire import Reply, sdk_client, talk
 
 PROBE_ID = "v1_nightdesk-probe"
+PAID_ID_MAX = 2048
+"""Bytes of an id that was paid for and is kept, however odd: PostgreSQL's unique indexes take some more."""
+
 SLACK_S = 5.0
 """How long a task thread waits beyond a call's own timeout before it gives the loop thread up."""
 
@@ -208,7 +211,7 @@ def _created(body: bytes) -> Created | None:
     name = answer.get("id")
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
-    if not isinstance(name, str) or not name:
+    if not is_id(name, most=PAID_ID_MAX):
         return None
     return Created(name, _text(answer, "status") or "in_progress")
 

@@ -67,9 +67,9 @@ def read_resource(asked_id: str, body: bytes) -> Resource | None:
     )
 
 
-def is_id(value: Any) -> TypeGuard[str]:
+def is_id(value: Any, most: int = ID_MAX) -> TypeGuard[str]:
     """Whether this may be an interaction's id: ids are opaque, but for what no database or URL would take."""
-    return isinstance(value, str) and 0 < len(value) <= ID_MAX and value.isprintable()
+    return isinstance(value, str) and len(value) > 0 and value.isprintable() and len(value.encode()) <= most
 
 
 def _is_target(value: Any) -> TypeGuard[str]:

@@ -1,4 +1,7 @@
-"""What removed jobs left outside the database: interactions upstream and artifact folders, until they are gone too."""
+"""What is left outside the database with nobody to look after it, until it is gone.
+
+Interactions and artifact folders of removed jobs, and orphans that still run.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,7 +11,7 @@ from sqlmodel import Session, col
 
 from worker.models import Leftover
 
-INTERACTION, ARTIFACTS = "interaction", "artifacts"
+INTERACTION, ARTIFACTS, ORPHAN = "interaction", "artifacts", "orphan"
 
 
 def add(session: Session, found: Iterable[tuple[str, str]], due_at: datetime) -> list[Leftover]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from worker.models import STARTABLE, Job
+from worker.models import STARTABLE, Job, JobInput
 from worker.states import Status
 
 JOB = Job.__table__.c  # type: ignore[attr-defined]
@@ -15,13 +15,14 @@ QUEUED = Status.QUEUED
 
 
 class Waiting(NamedTuple):
-    """The columns of a queued job that tell whether it may be started now, and as what."""
+    """The columns of a queued job that tell whether it may be started now, and as what; the size of its body, bytes."""
 
     id: str
     kind: str
     target: str
     strict_model: bool
     substitutions: list[dict[str, str]]
+    size: int
 
 
 class Sent(NamedTuple):
@@ -72,9 +73,10 @@ def startable(
 
 def hint(session: Session, job_ids: Collection[str], *, now: datetime, until: datetime) -> list[Hinted]:
     """Mark queued jobs as hinted until `until`; gives back those that nobody else hinted meanwhile, in this order."""
-    statement = sa.update(Job.__table__).where(  # type: ignore[attr-defined]
-        JOB.id.in_(job_ids), JOB.status == QUEUED, JOB.due_at <= now
-    )
+    # Locked in one order, so that two who pick at once never wait for each other.
+    free = sa.select(JOB.id).where(JOB.id.in_(job_ids), JOB.status == QUEUED, JOB.due_at <= now).order_by(JOB.id)
+    chosen = free.with_for_update(skip_locked=True).cte("free").prefix_with("MATERIALIZED", dialect="postgresql")
+    statement = sa.update(Job.__table__).where(JOB.id.in_(sa.select(chosen.c.id)))  # type: ignore[attr-defined]
     marked = session.execute(statement.values(due_at=until).returning(*(JOB[name] for name in Hinted._fields)))
     found = {row.id: Hinted(*row) for row in marked}
     return [found[job_id] for job_id in job_ids if job_id in found]
@@ -82,8 +84,13 @@ def hint(session: Session, job_ids: Collection[str], *, now: datetime, until: da
 
 def waiting(session: Session, job_ids: Collection[str]) -> list[Waiting]:
     """Those of the jobs that are queued, in this order; locked, but for those that somebody else decides about."""
-    statement = sa.select(*(JOB[name] for name in Waiting._fields)).where(JOB.id.in_(job_ids), JOB.status == QUEUED)
-    found = {row.id: Waiting(*row) for row in session.execute(statement.with_for_update(skip_locked=True))}
+    body = sa.select(sa.func.length(col(JobInput.body))).where(
+        col(JobInput.job_id) == JOB.id, col(JobInput.turn) == JOB.turn
+    )
+    columns = [*(JOB[name] for name in Waiting._fields[:-1]), sa.func.coalesce(body.scalar_subquery(), 0)]
+    statement = sa.select(*columns).where(JOB.id.in_(job_ids), JOB.status == QUEUED).order_by(JOB.id)
+    locked = statement.with_for_update(of=Job.__table__, skip_locked=True)  # type: ignore[attr-defined]
+    found = {row.id: Waiting(*row) for row in session.execute(locked)}
     return [found[job_id] for job_id in job_ids if job_id in found]
 
 

@@ -12,7 +12,7 @@ from sqlmodel import Session, col
 from worker import context as contexts
 from worker.context import Context
 from worker.dev.simulator import Control
-from worker.flow import cancel, deliver, poll, start, submit, sweep
+from worker.flow import cancel, claim, deliver, poll, start, submit, sweep
 from worker.models import Delivery, DeliveryAttempt, Event, Gate, Interaction, Job, Result
 from worker.store import gates, jobs
 from worker.store.events import of_job
@@ -128,7 +128,7 @@ class Engine:
 
     def start(self, job_id: str) -> str:
         """This job alone, as a round of starts does it."""
-        sent = [(one, start.talk(self.context, one)) for one in start.ready(self.context, [job_id])]
+        sent = [(one, start.talk(self.context, one)) for one in claim.ready(self.context, [job_id])]
         answered = [(one, start.outcome(future)) for one, future in sent]
         return start.record(self.context, answered).get(job_id, "nothing")
 

@@ -1,15 +1,15 @@
 """Answers that come together are recorded together, and each means for its own job what it would mean alone."""
 
 from tests.integration.engine.engine import AGENT, Engine
-from worker.flow import attempt, start
+from worker.flow import attempt, claim, start
 from worker.flow.attempt import Attempt
-from worker.flow.start import Claimed
+from worker.flow.claim import Claimed
 from worker.gemini.client import Created
 
 
 def posted(engine: Engine, number: int) -> list[Claimed]:
     """Jobs whose creates were sent together."""
-    return start.ready(engine.context, [engine.submit(agent=AGENT) for _ in range(number)])
+    return claim.ready(engine.context, [engine.submit(agent=AGENT) for _ in range(number)])
 
 
 def made(one: Claimed, name: str) -> Attempt:
@@ -55,9 +55,9 @@ def test_one_of_a_group_goes_first_through_a_gate_that_is_half_open(engine: Engi
     engine.control.fault("create", status=429, retry_after_s=5, count=1)
     assert engine.start(engine.submit()) == "refused"
     waiting = [engine.submit() for _ in range(4)]
-    assert start.ready(engine.context, waiting) == []
+    assert claim.ready(engine.context, waiting) == []
     engine.pass_time(6)
 
-    claimed = start.ready(engine.context, waiting)
+    claimed = claim.ready(engine.context, waiting)
 
     assert [one.job.id for one in claimed] == waiting[:1]

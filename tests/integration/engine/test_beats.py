@@ -11,7 +11,7 @@ import pytest
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks
 from worker.database import Database
-from worker.flow import attempt, remove, start, submit
+from worker.flow import attempt, claim, remove, start, submit
 from worker.flow.attempt import Attempt
 from worker.gemini.client import ProbeAnswer
 
@@ -104,7 +104,7 @@ def test_nothing_speaks_to_the_outside_within_a_transaction(engine: Engine, hook
 
 def test_orphans_probes_and_retries_speak_outside_of_transactions(engine: Engine, spoken: list[str]) -> None:
     job_id = engine.submit()
-    (taken,) = start.claim(engine.context, [job_id])
+    (taken,) = claim.claim(engine.context, [job_id])
     created = engine.context.gemini.create(start._request(engine.context, taken)).result(30)
     engine.cancel(job_id)
     engine.sweep(41)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.engine.engine import AGENT, Engine, Killed
 from worker.errors import Conflict, CreateRefused, NotFound
-from worker.flow import cancel, poll, start
+from worker.flow import cancel, claim, poll
 from worker.gemini.client import CancelAnswer, CancelKind
 from worker.models import Job
 
@@ -119,7 +119,7 @@ def test_a_cancelled_create_whose_answer_is_lost_ends_with_a_note(engine: Engine
 
 def test_a_cancelled_start_whose_worker_died_before_its_post_ends(engine: Engine) -> None:
     job_id = engine.submit()
-    assert start.claim(engine.context, [job_id])
+    assert claim.claim(engine.context, [job_id])
 
     assert engine.cancel(job_id).status == "starting"
     engine.sweep(41)

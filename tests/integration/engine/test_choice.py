@@ -161,16 +161,37 @@ def test_who_finished_a_start_goes_on_with_the_next(engine: Engine) -> None:
     assert start.run(engine.context, line) == dict.fromkeys(jobs, "started")
 
 
-def test_one_round_serves_the_line_and_takes_whoever_joins_it(engine: Engine) -> None:
+def test_one_round_serves_the_line_and_whoever_joins_it_is_seen(engine: Engine) -> None:
+    first, second = add(engine, 2)
     line = Line(engine.context)
 
-    assert [line.join("job_x"), line.join("job_y")] == [True, False]
+    assert [line.join(first), line.join(second)] == [True, False]
     with line.served():
-        assert line.next(1) == ["job_x"]
         assert not line.leave()
-        assert line.next(8) == ["job_y"]
+        assert line.next(8) == [first, second]
         assert line.leave()
-    assert line.join("job_x")
+    assert line.join(first)
+
+
+def test_whoever_is_told_of_is_picked_in_the_order_of_all(engine: Engine) -> None:
+    engine.context = replace(engine.context, chance=lambda: 0.9)
+    low, high = engine.submit(priority="low"), engine.submit(priority="high")
+    line = Line(engine.context)
+
+    line.join(low)
+    line.join(high)
+
+    assert line.next(1) == [high]
+    assert line.next(1) == [low]
+
+
+def test_a_round_asks_for_no_more_than_it_can_begin_soon(engine: Engine) -> None:
+    jobs = add(engine, 10)
+    engine.clock.advance(wake.HINT.total_seconds())
+    line = Line(engine.context)
+
+    assert line.next(2) == jobs[:2]
+    assert choose(engine, 10) == jobs[4:]
 
 
 def test_a_line_whose_round_died_is_served_by_the_next(engine: Engine) -> None:
@@ -185,9 +206,10 @@ def test_a_line_whose_round_died_is_served_by_the_next(engine: Engine) -> None:
 
 def test_two_workers_never_pick_the_same_start(engine: Engine) -> None:
     jobs = add(engine, 5)
+    engine.clock.advance(wake.HINT.total_seconds())
     one, other = Line(engine.context), Line(engine.context)
 
-    assert [one.next(2), other.next(2)] == [jobs[:2], []]
+    assert [one.next(2), other.next(2)] == [jobs[:2], jobs[4:]]
     engine.clock.advance(wake.HINT.total_seconds())
     assert Line(engine.context).next(2) == jobs[:2]
 

@@ -1,10 +1,11 @@
 """Gates: what each refusal holds back, for how long, and who goes first afterwards."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 from tests.integration.engine.engine import AGENT, MODEL, Engine
+from worker.flow import claim
 from worker.flow import gate as gate_flow
 from worker.gemini.client import ProbeAnswer
 from worker.store import gates
@@ -211,3 +212,34 @@ def test_a_model_named_like_a_gate_closes_its_own_only(engine: Engine) -> None:
 
     assert engine.gate(gates.KEY) is None
     assert engine.gate(gates.POLL) is None
+
+
+def closed(engine: Engine, *names: str) -> None:
+    """Gates whose time is over: one may try."""
+    began = engine.clock() - timedelta(seconds=31)
+    with engine.context.database.write() as session:
+        for name in names:
+            until = began + timedelta(seconds=30)
+            gates.close(session, name, reason="payment_required", until=until, now=began, closings=1)
+
+
+def test_the_one_try_of_the_keys_gate_is_kept_for_a_job_that_can_go(engine: Engine) -> None:
+    shut, free = engine.submit(), engine.submit(agent=AGENT)
+    closed(engine, gates.KEY)
+    with engine.context.database.write() as session:
+        gates.pause(session, MODEL, paused=True)
+
+    assert engine.start(shut) == "nothing"
+    assert engine.start(free) == "started"
+
+
+def test_of_two_targets_behind_the_keys_gate_one_is_tried(engine: Engine) -> None:
+    first, second = engine.submit(), engine.submit(agent=AGENT)
+    closed(engine, gates.KEY, MODEL, AGENT)
+
+    assert [one.job.id for one in claim.ready(engine.context, [first, second])] == [first]
+
+    gate = engine.gate(AGENT)
+    assert gate is not None
+    assert gate.closed_until is not None
+    assert gate.closed_until < engine.clock()

@@ -15,7 +15,7 @@ from worker import ids, telemetry
 from worker.app import POLL
 from worker.dev.simulator.signer import signature
 from worker.errors import EventRefused, Invalid, Unavailable
-from worker.flow import adopt, attempt, hear, start
+from worker.flow import adopt, attempt, claim, hear
 from worker.flow.attempt import Attempt
 from worker.flow.hear import Listener
 from worker.flow.submit import Order
@@ -236,6 +236,7 @@ def test_a_run_whose_job_tries_anew_already_is_stopped(engine: Engine, upstream_
 
     assert upstream_tells.tells(name, **metadata_of(engine, name)) == "orphan"
 
+    engine.sweep()
     engine.control.advance(5)
     assert engine.runs()[name]["status"] == "cancelled"
     assert engine.upstream_status(job_id) == "in_progress"
@@ -322,7 +323,7 @@ def test_without_dynamic_events_a_create_carries_nothing_of_ours(engine: Engine,
 
 def test_with_dynamic_events_a_create_carries_its_jobs_name(engine: Engine, upstream_tells: Upstream) -> None:
     del upstream_tells
-    (taken,) = start.claim(engine.context, [job_id := engine.submit()])
+    (taken,) = claim.claim(engine.context, [job_id := engine.submit()])
 
     assert taken.body["webhook_config"] == {
         "uris": [f"{URL}/v1/upstream/gemini"],

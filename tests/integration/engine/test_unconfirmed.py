@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.engine.engine import AGENT, Engine, Killed
 from worker.errors import Unavailable
-from worker.flow import attempt, start, unconfirmed
+from worker.flow import attempt, claim, start, unconfirmed
 from worker.flow.attempt import Attempt
 from worker.gemini.client import Created
 from worker.models import Interaction
@@ -79,9 +79,9 @@ def test_a_model_whose_answer_was_lost_completes_with_another_run(engine: Engine
 def claimed(engine: Engine, *, is_sent: bool, **fields: object) -> tuple[str, str]:
     """A job whose worker died after its claim; gives back its token."""
     job_id = engine.submit(**fields)
-    (taken,) = start.claim(engine.context, [job_id])
+    (taken,) = claim.claim(engine.context, [job_id])
     if is_sent:
-        assert start.mark_sent(engine.context, [taken])
+        assert claim.mark_sent(engine.context, [taken])
     return job_id, taken.token
 
 
@@ -157,6 +157,7 @@ def test_a_late_id_is_an_orphan_when_another_attempt_runs(engine: Engine) -> Non
 
     assert attach(engine, job_id, token, created) == "orphan"
 
+    engine.sweep()
     assert engine.job(job_id).interaction_id == running.interaction_id
     late = next(one for one in engine.interactions(job_id) if one.token == token)
     assert (late.upstream_id, late.orphan) == (created.upstream_id, True)
@@ -173,6 +174,7 @@ def test_a_late_id_of_a_failed_job_is_cancelled_upstream(engine: Engine) -> None
 
     assert attach(engine, job_id, token, created) == "orphan"
 
+    engine.sweep()
     assert engine.status(job_id) == "failed"
     engine.control.advance(5)
     assert engine.runs()[created.upstream_id]["status"] == "cancelled"
@@ -186,6 +188,8 @@ def test_an_orphan_whose_cancel_fails_is_cancelled_again(engine: Engine) -> None
     engine.control.fault("cancel", status=500, count=2)
 
     attach(engine, job_id, token, created)
+    for _ in range(3):
+        engine.sweep(5)
 
     engine.control.advance(5)
     assert engine.runs()[created.upstream_id]["status"] == "cancelled"
@@ -249,17 +253,17 @@ def test_a_record_that_never_succeeds_is_given_up_and_decided_by_the_sweep(engin
 
 def test_a_claim_too_old_to_outlive_the_post_sends_nothing(engine: Engine) -> None:
     job_id = engine.submit()
-    claimed = start.claim(engine.context, [job_id])
+    claimed = claim.claim(engine.context, [job_id])
     engine.pass_time(11)
 
-    assert start.mark_sent(engine.context, claimed) == []
+    assert claim.mark_sent(engine.context, claimed) == []
 
     assert (engine.count("create"), engine.job(job_id).sent_at) == (0, None)
 
 
 def test_a_worker_that_slept_before_its_post_sends_nothing_and_uses_up_no_attempt(engine: Engine) -> None:
     job_id = engine.submit(agent=AGENT)
-    claimed = start.ready(engine.context, [job_id])
+    claimed = claim.ready(engine.context, [job_id])
     engine.sweep(41)
 
     answered = [(one, start.outcome(start.talk(engine.context, one))) for one in claimed]
@@ -271,11 +275,11 @@ def test_a_worker_that_slept_before_its_post_sends_nothing_and_uses_up_no_attemp
 
 def test_a_worker_whose_claim_was_given_up_does_not_post(engine: Engine) -> None:
     job_id = engine.submit()
-    claimed = start.claim(engine.context, [job_id])
+    claimed = claim.claim(engine.context, [job_id])
     engine.change(job_id, due_at=engine.clock())
     engine.sweep()
 
-    assert start.mark_sent(engine.context, claimed) == []
+    assert claim.mark_sent(engine.context, claimed) == []
 
     assert engine.count("create") == 0
     assert engine.start(job_id) == "started"
@@ -285,7 +289,7 @@ def test_a_decision_about_an_older_attempt_is_not_taken_for_a_newer(engine: Engi
     job_id, token = claimed(engine, is_sent=True)
     engine.sweep(41)
     engine.sweep(11)
-    (newer,) = start.ready(engine.context, [job_id])
+    (newer,) = claim.ready(engine.context, [job_id])
     engine.sweep(41)
 
     assert unconfirmed.resolve(engine.context, job_id, token) == "lost_race"

@@ -116,6 +116,7 @@ LOST = {
     "a redirect": wire.says(307, b"", Location="http://127.0.0.1:1/"),
     "200 with broken JSON": wire.says(200, b'{"id": "v1_abc", "sta'),
     "200 without an id": wire.says(200, {"status": "in_progress"}),
+    "200 with an id that no database would take": wire.says(200, {"id": "v" * 9000, "status": "in_progress"}),
     "200 with an empty body": wire.says(200),
     "a list": wire.says(200, b"[]"),
     "a truncated body": wire.breaks_off(b'{"id": "v1_abc", "status": "in_progress"}'),
