@@ -7,7 +7,9 @@ from threading import Barrier
 from tests.integration.engine.engine import AGENT, MODEL, Engine
 from worker.flow import claim
 from worker.flow import gate as gate_flow
+from worker.flow import wake
 from worker.gemini.client import ProbeAnswer
+from worker.retry import REFUSED
 from worker.store import gates
 
 OTHER = "gemini-4-carbon"
@@ -112,6 +114,35 @@ def test_a_spent_daily_quota_closes_its_target_until_midnight_in_california(engi
     assert (gate.reason, gate.closed_until) == ("quota_exceeded", datetime(2026, 7, 2, 7, tzinfo=UTC))
     engine.clock.now = datetime(2026, 7, 2, 7, tzinfo=UTC)
     assert engine.start(job_id) == "started"
+
+
+def test_a_spend_limit_of_ten_minutes_is_waited_out_with_single_tries(engine: Engine) -> None:
+    window, affordable = timedelta(minutes=10), 3
+    jobs = [engine.submit(agent=AGENT) for _ in range(7)]
+    made, refused = list[datetime](), list[datetime]()
+
+    def spend(_: object) -> None:
+        now = engine.clock()
+        if len([at for at in made if at > now - window]) < affordable:
+            made.append(now)
+        else:
+            refused.append(now)
+            engine.control.fault("create", status=429, code="rate_limit_exceeded", count=1)
+
+    engine.between("gemini").before["create"] = spend
+    began = engine.clock()
+    while len(made) < len(jobs) and engine.clock() < began + 6 * window:
+        for job in wake.pick(engine.context, wake.HINTED_STARTS):
+            engine.start(job.id)
+        engine.clock.advance(1)
+
+    assert [(engine.status(job_id), engine.job(job_id).attempt) for job_id in jobs] == [("in_progress", 1)] * 7
+    assert len(engine.runs()) == 7
+    for place in (affordable, 2 * affordable):
+        waited = made[place] - made[place - affordable]
+        assert window <= waited <= window + timedelta(seconds=REFUSED.cap_s + wake.HINT.total_seconds() + 1)
+    assert len(refused) <= 2 * 10, "the limit was tried again and again"
+    assert engine.count("create") == len(made) + len(refused)
 
 
 def test_a_refused_key_holds_every_target_and_the_probe_opens_it(engine: Engine) -> None:
