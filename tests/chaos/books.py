@@ -3,14 +3,14 @@
 Every rule compares accounts of different parties, so that no part of the service vouches for itself.
 """
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 from tests.chaos import receiver
 from tests.chaos.evidence import Evidence
+from tests.chaos.interaction import sources, text, words
 from worker.dev.simulator.record import ENDED
 from worker.models import Event, Interaction, Job
 from worker.states import EVENTS, TERMINAL, Status
@@ -26,9 +26,12 @@ LOST, EVENT, CREATE, DELIVERY, RESULT, ENDING, STUCK, HTTP = (
     "http",
 )
 OVERDUE = timedelta(seconds=10)
+QUEUE_MOST = 64
+"""Messages in one queue, however many jobs wait: a hint is sent only where one is missing."""
+
+LEFT_MOST = 4
 MAY_STILL_RUN = "upstream_may_still_run"
 TERMINAL_EVENTS = frozenset(EVENTS[status] for status in TERMINAL)
-_IMAGE = re.compile(r"!\[image\]\([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class Terms:
 
     errors: frozenset[str] = frozenset()
     statuses: frozenset[str] = frozenset()
+
+    def beside(self, errors: Iterable[str] = (), statuses: Iterable[str] = ()) -> "Terms":
+        """These, and more."""
+        return Terms(self.errors | set(errors), self.statuses | set(statuses))
 
 
 Found = Iterator[Violation]
@@ -69,8 +76,8 @@ def nothing_is_lost(evidence: Evidence) -> Found:
     for order in evidence.orders:
         if order.job_ids and order.replayed_ids not in ([], order.job_ids):
             yield Violation(CREATE, f"order {order.number} was sent twice at once and gave other jobs")
-    for text in evidence.faults:
-        yield Violation(HTTP, text)
+    for fault in evidence.faults:
+        yield Violation(HTTP, fault)
 
 
 def events_tell_one_story(evidence: Evidence) -> Found:
@@ -104,10 +111,21 @@ def every_event_arrives(evidence: Evidence) -> Found:
             yield from _arrival(evidence, job, event, arrived[event.id])
             if names[job.id, event.sequence] - {event.id}:
                 yield Violation(DELIVERY, f"{event.type} of {job.id} came under several ids")
+        yield from _unheard(evidence, job)
     known = {event.id for events in evidence.events.values() for event in events}
     for line in evidence.received:
         if not line["verified"] or line["webhook_id"] not in known or line["manner"] == receiver.TRAP:
             yield Violation(DELIVERY, f"a webhook of {line['job_id']} to {line['manner']} that must not be")
+
+
+def _unheard(evidence: Evidence, job: Job) -> Found:
+    """Whoever gave a URL hears of the end, whatever the service thinks that it was given."""
+    url = evidence.bodies_ordered.get(job.id, {}).get("webhook_url")
+    heard = [event for event in evidence.events.get(job.id, []) if event.payload is not None]
+    if job.webhook_url != url:
+        yield Violation(DELIVERY, f"{job.id} was given another webhook_url than it has")
+    if url and job.status in TERMINAL and EVENTS[Status(job.status)] not in {event.type for event in heard}:
+        yield Violation(DELIVERY, f"{job.id} is {job.status} and nobody was to be told")
 
 
 def _arrival(evidence: Evidence, job: Job, event: Event, times: int) -> Found:
@@ -132,6 +150,10 @@ def nothing_is_bought_twice(evidence: Evidence) -> Found:
             yield Violation(CREATE, f"{job.id}: {len(made)} created upstream, {len(rows)} rows")
         if job.on_unknown_create == "fail" and len(made) > 1 + sum(row.status == "failed" for row in rows[:-1]):
             yield Violation(CREATE, f"{job.id}: {len(made)} created under `fail`")
+        if job.on_unknown_create == "fail" and job.attempt == 1 and evidence.posts.get(job.id, 0) > 1 + job.refusals:
+            yield Violation(CREATE, f"{job.id}: {evidence.posts[job.id]} POSTs under `fail`, {job.refusals} refused")
+        if job.status == Status.COMPLETED and not made:
+            yield Violation(CREATE, f"{job.id} completed and nothing was created for it")
         if len({(row.turn, row.attempt) for row in rows}) < len(rows) or len(rows) > max(job.max_attempts, 2):
             yield Violation(CREATE, f"{job.id}: {len(rows)} POSTs for {job.attempt} attempts")
         yield from _reasons(job, rows)
@@ -165,27 +187,15 @@ def results_are_the_upstreams(evidence: Evidence) -> Found:
     for job in evidence.jobs.values():
         if job.status != Status.COMPLETED:
             continue
-        told = _words(upstream_text(evidence.bodies.get(str(job.interaction_id), {})))
+        told = words(text(evidence.bodies.get(str(job.interaction_id), {})))
         shown = evidence.shown.get(job.id, {}).get("output_text")
-        if not told or _words(shown) != told:
+        if not told or words(shown) != told:
             yield Violation(RESULT, f"{job.id} shows another text than its interaction")
-        if job.id in said and _words(said[job.id]) != told:
+        if job.id in said and words(said[job.id]) != told:
             yield Violation(RESULT, f"the webhook of {job.id} tells another text than its interaction")
-
-
-def upstream_text(body: dict[str, object]) -> str:
-    """The text of an interaction's output, all pieces together."""
-    text = ""
-    for step in body.get("steps") or []:  # type: ignore[attr-defined]
-        if step["type"] == "user_input":
-            text = ""
-        elif step["type"] == "model_output":
-            text += "\n".join(content.get("text", "") for content in step["content"]) + "\n"
-    return text
-
-
-def _words(text: str | None) -> list[str]:
-    return _IMAGE.sub(" ", text or "").split()
+        cited = {citation["url"] for citation in evidence.shown.get(job.id, {}).get("citations") or []}
+        if cited != sources(evidence.bodies.get(str(job.interaction_id), {})):
+            yield Violation(RESULT, f"{job.id} shows other citations than its interaction")
 
 
 def nothing_is_held_for_ever(evidence: Evidence) -> Found:
@@ -199,8 +209,10 @@ def nothing_is_held_for_ever(evidence: Evidence) -> Found:
                 yield Violation(STUCK, f"a delivery of {one.job_id} is {one.status} and still claimed or due")
             if one.status == "pending" and (one.due_at is None or one.due_at < evidence.now - OVERDUE):
                 yield Violation(STUCK, f"a delivery of {one.job_id} is overdue since {one.due_at}")
-    if sum(evidence.backlog.values()) > 4:
+    if sum(evidence.backlog.values()) > LEFT_MOST:
         yield Violation(STUCK, f"messages are left in the queues: {dict(evidence.backlog)}")
+    if max(evidence.longest.values(), default=0) > QUEUE_MOST:
+        yield Violation(STUCK, f"queues have grown: {dict(evidence.longest)}")
 
 
 def answers_are_documented(evidence: Evidence) -> Found:

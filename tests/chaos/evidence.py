@@ -39,12 +39,18 @@ class Evidence:
     shown: Mapping[str, dict[str, Any]]
     """Each job as the API shows it."""
     upstream: Sequence[dict[str, Any]]
+    asked: Mapping[str, int]
+    """How many creates arrived, accepted or not, by the prompt's hash, since the upstream was last started."""
+    spoiled: int
+    """How many calls since then the upstream failed or falsified on purpose."""
     bodies: Mapping[str, dict[str, Any]]
     """Interactions of completed jobs as the upstream tells them, by id."""
     received: Sequence[dict[str, Any]]
     streamed: Mapping[str, Seen]
     """What the event streams told, by job."""
     backlog: Mapping[str, int]
+    longest: Mapping[str, int]
+    """The most messages that were seen in each queue."""
 
     @cached_property
     def accepted(self) -> Mapping[str, Order]:
@@ -54,16 +60,29 @@ class Evidence:
     @cached_property
     def made(self) -> Mapping[str, list[dict[str, Any]]]:
         """The upstream's interactions by the job whose prompt they had; under "" those of nobody."""
-        by_hash = {
-            prompt_hash(body["input"]): job_id
+        found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for one in self.upstream:
+            found[self._by_hash.get(one["prompt_hash"], "")].append(one)
+        return found
+
+    @cached_property
+    def posts(self) -> Mapping[str, int]:
+        """How many creates of each job arrived upstream, as far as that remembers."""
+        return {job_id: self.asked.get(name, 0) for name, job_id in self._by_hash.items()}
+
+    @cached_property
+    def bodies_ordered(self) -> Mapping[str, dict[str, Any]]:
+        """What the client asked for, by the job that it was told."""
+        return {
+            job_id: body
             for order in self.orders
             if order.job_ids
             for job_id, body in zip(order.job_ids, order.bodies, strict=True)
         }
-        found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-        for one in self.upstream:
-            found[by_hash.get(one["prompt_hash"], "")].append(one)
-        return found
+
+    @cached_property
+    def _by_hash(self) -> Mapping[str, str]:
+        return {prompt_hash(body["input"]): job_id for job_id, body in self.bodies_ordered.items()}
 
 
 def gather(site: Site, clients: Clients) -> Evidence:
@@ -78,6 +97,7 @@ def gather(site: Site, clients: Clients) -> Evidence:
         deliveries = defaultdict(list)
         for delivery in session.scalars(sa.select(Delivery)):
             deliveries[delivery.event_id].append(delivery)
+    stats = site.control.stats()
     completed = [str(job.interaction_id) for job in jobs.values() if job.status == "completed"]
     return Evidence(
         orders=clients.orders,
@@ -91,10 +111,13 @@ def gather(site: Site, clients: Clients) -> Evidence:
         interactions=interactions,
         shown=_each(f"{site.stack.url}/v1/jobs", list(jobs), site.stack.headers),
         upstream=site.control.interactions(),
+        asked={name: count["posts"] for name, count in stats["prompts"].items()},
+        spoiled=sum(stats["faults"].values()),
         bodies=_each(f"{site.stack.simulator_url}/v1/interactions", completed, KEY),
         received=[orjson.loads(line) for line in site.hooks.read_bytes().splitlines()],
         streamed=clients.watcher.seen,
         backlog=site.backlog(),
+        longest=site.longest,
     )
 
 

@@ -38,6 +38,7 @@ class Script:
         look_at = monotonic()
         while True:
             self._site.mend()
+            self._site.look()
             self._step()
             if monotonic() >= look_at:
                 if until():

@@ -3,15 +3,18 @@
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 import psycopg
+import redis
 import sqlalchemy as sa
 
 from tests.chaos import receiver
@@ -34,6 +37,7 @@ QUICK = {
 """Agents are polled as models are, and webhooks are retried for minutes instead of days."""
 
 ENDING = frozenset({signal.SIGKILL, signal.SIGTERM})
+LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class Site:
     """Processes that ended without a signal from here, with their exit status."""
     broken: list[str] = field(default_factory=list)
     """Promises that a fault saw broken while it happened."""
+    longest: Counter[str] = field(default_factory=Counter)
+    """The most messages that were ever seen in each queue."""
+    _looked_at: float = 0.0
     _struck: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
@@ -78,6 +85,7 @@ class Site:
             self.control = Control(self.stack.simulator_url)
             self.database = Database(self.stack.settings.database, connections=4)
             self.redis = redis_client(self.stack.settings, timeout_s=5)
+            self._glance = redis_client(self.stack.settings, timeout_s=0.1)
             self._start_receiver()
         except BaseException:
             self._end()
@@ -87,6 +95,7 @@ class Site:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._glance.close()
         self.redis.close()
         self.database.close()
         self._end()
@@ -178,6 +187,14 @@ class Site:
     def backlog(self) -> dict[str, int]:
         """How many messages wait in each queue."""
         return {queue: int(self.redis.llen(queue)) for queue in QUEUES.values()}
+
+    def look(self) -> None:
+        """Remember how long the queues are, each second; nothing to see while Redis is away."""
+        if monotonic() < self._looked_at + LOOK_S:
+            return
+        self._looked_at = monotonic()
+        with suppress(redis.RedisError):
+            self.longest |= Counter({queue: int(self._glance.llen(queue)) for queue in QUEUES.values()})
 
     def is_at_rest(self) -> bool:
         """Whether everything is settled, no message waits, and API and upstream answer."""
