@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [scenario …]`: plays the scenarios named (all by default) and prints one line for each.
+"""`python -m tests.chaos [scenario …]`: plays the scenarios named (all by default), a row of a table for each.
 
 Exits with 1 when a promise was broken; the folder with logs, diary and database of that run is kept and named.
 """
@@ -12,7 +12,9 @@ from pathlib import Path
 from random import SystemRandom
 
 from tests import network
-from tests.chaos.run import Report, run
+from tests.chaos import report
+from tests.chaos.report import Report
+from tests.chaos.run import run
 from tests.chaos.scenarios import POSTGRESQL, SCENARIOS, SQLITE
 from tests.postgres import Postgres
 
@@ -24,19 +26,21 @@ def main(arguments: list[str]) -> int:
     """Play and print; gives back the exit status."""
     asked = _asked(arguments)
     network.forbid()
-    is_well = True
+    reports = list[Report]()
+    say(f"seed {asked.seed}; {report.LEGEND}\n\n{report.head()}")
     with Postgres() as server:
         for name in asked.scenarios or SCENARIOS:
             for database in [asked.database] if asked.database else SCENARIOS[name].databases:
-                is_well &= _play(name, database, server, asked)
-    return 0 if is_well else 1
+                reports.append(_play(name, database, server, asked))
+    say(report.total(reports).row("total", f"{len(reports)} runs"))
+    return 1 if any(one.violations for one in reports) else 0
 
 
 def _asked(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Breaks an installation, checks it.")
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=", ".join(SCENARIOS))
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000))
-    parser.add_argument("--jobs", type=int, default=120, help="orders of one run")
+    parser.add_argument("--jobs", type=int, default=180, help="orders of each run")
     parser.add_argument("--database", choices=(SQLITE, POSTGRESQL), help="this one only")
     parser.add_argument("--keep", action="store_true", help="keep the folders of good runs, too")
     asked = parser.parse_args(arguments)
@@ -45,23 +49,23 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
     return asked
 
 
-def _play(name: str, database: str, server: Postgres, asked: argparse.Namespace) -> bool:
-    folder = Path(tempfile.mkdtemp(prefix=f"nightdesk-chaos-{name}-"))
+def _play(name: str, database: str, server: Postgres, asked: argparse.Namespace) -> Report:
+    scenario, folder = SCENARIOS[name], Path(tempfile.mkdtemp(prefix=f"nightdesk-chaos-{name}-"))
     postgres = server if database == POSTGRESQL else None
-    report = run(SCENARIOS[name], folder, postgres=postgres, seed=asked.seed, jobs=asked.jobs)
-    say(f"{name:17} {database:10} seed {asked.seed}: {report.line()}")
-    _tell(report, folder, keep=asked.keep)
-    return not report.violations
+    played = run(scenario, folder, postgres=postgres, seed=asked.seed, jobs=asked.jobs)
+    say(played.row(name, database))
+    _tell(played, folder, keep=asked.keep)
+    return played
 
 
-def _tell(report: Report, folder: Path, *, keep: bool) -> None:
-    for violation in report.violations[:SHOWN]:
+def _tell(played: Report, folder: Path, *, keep: bool) -> None:
+    for violation in played.violations[:SHOWN]:
         say(f"    {violation.kind}: {violation.text}")
-    if len(report.violations) > SHOWN:
-        say(f"    and {len(report.violations) - SHOWN} more")
-    for death in report.own_deaths:
+    if len(played.violations) > SHOWN:
+        say(f"    and {len(played.violations) - SHOWN} more")
+    for death in played.own_deaths if played.violations else ():
         say(f"    {death}")
-    if report.violations or keep:
+    if played.violations or keep:
         say(f"    kept: {folder}")
     else:
         shutil.rmtree(folder)

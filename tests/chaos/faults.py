@@ -96,7 +96,7 @@ def database_frozen(for_s: float) -> Fault:
     def frozen(site: Site, _rng: Random) -> Steps:
         assert site.postgres is not None
         assert site.postgres._process is not None
-        site.note("PostgreSQL frozen")
+        site.strike("PostgreSQL frozen")
         server = psutil.Process(site.postgres._process.pid)
         processes = [server, *server.children(recursive=True)]
         for process in processes:
@@ -125,7 +125,7 @@ def redis_gone(for_s: float) -> Fault:
     """SIGKILL to Redis, started again on its append-only file."""
 
     def away(site: Site, _rng: Random) -> Steps:
-        site.note("Redis killed")
+        site.strike("Redis killed")
         site.stack.kill_redis()
         yield for_s
         site.stack.start_redis()
@@ -147,7 +147,7 @@ def redis_frozen(for_s: float) -> Fault:
     def frozen(site: Site, _rng: Random) -> Steps:
         process = site.stack.redis.process
         assert process is not None
-        site.note("Redis frozen")
+        site.strike("Redis frozen")
         process.send_signal(signal.SIGSTOP)
         yield for_s
         process.send_signal(signal.SIGCONT)
@@ -159,7 +159,7 @@ def redis_frozen(for_s: float) -> Fault:
 def database_restart(site: Site, rng: Random) -> Steps:
     """An immediate shutdown of PostgreSQL, as a crash is: every transaction under way is gone."""
     assert site.postgres is not None
-    site.note("PostgreSQL stopped")
+    site.strike("PostgreSQL stopped")
     site.postgres.stop(signal.SIGQUIT)
     yield rng.uniform(0.5, 4)
     site.postgres.start()
@@ -168,7 +168,7 @@ def database_restart(site: Site, rng: Random) -> Steps:
 
 def database_disconnect(site: Site, _rng: Random) -> Steps:
     """Every connection to the database is cut at once, in the middle of whatever it does."""
-    site.note("database connections cut")
+    site.strike("database connections cut")
     with psycopg.connect(site.database_url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -181,7 +181,7 @@ def disk_full(for_s: float) -> Fault:
     """No file of API and workers may grow: what a full disk is to SQLite, without mounting anything."""
 
     def full(site: Site, _rng: Random) -> Steps:
-        site.note("disk full")
+        site.strike("disk full")
         _bound_files(site, PAGE_BYTES)
         yield for_s
         _bound_files(site, resource.RLIM_INFINITY)

@@ -22,7 +22,7 @@ def messages_doubled(for_s: float) -> Fault:
     """Every message is put into its queue a second time as soon as it was put there."""
 
     def doubled(site: Site, _rng: Random) -> Steps:
-        site.note("every message doubled")
+        site.strike("every message doubled")
         yield from _meanwhile(site, for_s, [_double])
         site.note("messages single again")
 
@@ -33,7 +33,7 @@ def messages_stolen(for_s: float) -> Fault:
     """Thieves take most of the messages and drop them."""
 
     def stolen(site: Site, _rng: Random) -> Steps:
-        site.note("messages stolen")
+        site.strike("messages stolen")
         yield from _meanwhile(site, for_s, [_steal] * THIEVES)
         site.note("messages safe again")
 
@@ -44,7 +44,7 @@ def no_messages(for_s: float) -> Fault:
     """Redis takes no message from anybody; nothing else is wrong with it."""
 
     def none(site: Site, _rng: Random) -> Steps:
-        site.note("no messages")
+        site.strike("no messages")
         site.redis.acl_setuser("default", enabled=True, commands=["-lpush", "-rpush"])
         yield for_s
         site.redis.acl_setuser("default", enabled=True, commands=["+lpush", "+rpush"])
@@ -55,7 +55,7 @@ def no_messages(for_s: float) -> Fault:
 
 def workers_deaf(site: Site, _rng: Random) -> Steps:
     """Every worker stops taking messages and lives on, as after a lost subscription."""
-    site.note(DEAF)
+    site.strike(DEAF)
     app = build(site.stack.settings, sends=True)
     for queue in QUEUES.values():
         app.control.cancel_consumer(queue)

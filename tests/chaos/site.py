@@ -42,10 +42,11 @@ LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One thing that was done to the installation, and when."""
+    """One thing that happened to the installation, and when; a fault, if it was done to harm it."""
 
     at: float
     what: str
+    is_fault: bool = False
     statuses: Mapping[str, str] = field(default_factory=dict)
     """Of every job at that moment, where somebody will ask."""
 
@@ -141,16 +142,20 @@ class Site:
         """Every worker, whether it runs or not."""
         return [f"worker-{number}" for number in range(self.workers)]
 
-    def note(self, what: str) -> None:
-        """Write down what is being done now."""
-        self.diary.append(Deed(time(), what))
+    def note(self, what: str, *, is_fault: bool = False) -> None:
+        """Write down what happens now."""
+        self.diary.append(Deed(time(), what, is_fault))
         with (self.folder / "diary.log").open("a") as lines:
             lines.write(f"{time():.3f} {what}\n")
+
+    def strike(self, what: str) -> None:
+        """Write down the fault that is done now."""
+        self.note(what, is_fault=True)
 
     def note_with_statuses(self, what: str) -> None:
         """Write down what was just done, and how every job stood then."""
         statuses = {row.id: row.status for row in self.ask("SELECT id, status FROM job")}
-        self.diary.append(Deed(time(), what, statuses))
+        self.diary.append(Deed(time(), what, is_fault=what == "FLUSHALL", statuses=statuses))
 
     def mend(self) -> None:
         """Start again what died, as a supervisor would; a death that nobody here caused is counted."""
@@ -166,7 +171,7 @@ class Site:
         process = self.stack.processes[name]
         if process.poll() is not None:
             return False
-        self.note(f"{how.name} {name}")
+        self.note(f"{how.name} {name}", is_fault=how != signal.SIGCONT)
         if how in ENDING:
             self._struck.add(name)
         process.send_signal(how)

@@ -24,7 +24,7 @@ def upstream(call: str, kind: str = "status", **limits: Any) -> Fault:
         except OSError:
             site.note("the upstream is away and cannot fail otherwise")
             return
-        site.note(f"upstream: {call} {kind} {limits}")
+        site.strike(f"upstream: {call} {kind} {limits}")
         yield float(limits.get("for_s", 0))
 
     return fault
@@ -39,7 +39,7 @@ def bad_key(for_s: float) -> Fault:
     """The upstream refuses our key for a time; meanwhile the service must say so of itself."""
 
     def refused(site: Site, _rng: Random) -> Steps:
-        site.note("the key is refused")
+        site.strike("the key is refused")
         site.stack.kill("simulator")
         site.stack.start_simulator(api_key="another")
         yield for_s
@@ -74,7 +74,7 @@ def clock_ahead(seconds: float) -> Fault:
     """The upstream's clock is ahead of ours, and with it every `created` and `updated`."""
 
     def ahead(site: Site, _rng: Random) -> Steps:
-        site.note(f"upstream's clock {seconds:g} s ahead")
+        site.strike(f"upstream's clock {seconds:g} s ahead")
         site.control.advance(seconds)
         yield 0
 
