@@ -15,7 +15,8 @@ from tests import network
 from tests.chaos import report
 from tests.chaos.report import Report
 from tests.chaos.run import run
-from tests.chaos.scenarios import POSTGRESQL, SCENARIOS, SQLITE
+from tests.chaos.scenario import POSTGRESQL, SQLITE
+from tests.chaos.scenarios import SCENARIOS
 from tests.postgres import Postgres
 
 SHOWN = 20
@@ -40,7 +41,7 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Breaks an installation, checks it.")
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=", ".join(SCENARIOS))
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000))
-    parser.add_argument("--jobs", type=int, default=180, help="orders of each run")
+    parser.add_argument("--jobs", type=int, help="orders of each run, instead of the scenario's own number")
     parser.add_argument("--database", choices=(SQLITE, POSTGRESQL), help="this one only")
     parser.add_argument("--keep", action="store_true", help="keep the folders of good runs, too")
     asked = parser.parse_args(arguments)
@@ -52,7 +53,7 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
 def _play(name: str, database: str, server: Postgres, asked: argparse.Namespace) -> Report:
     scenario, folder = SCENARIOS[name], Path(tempfile.mkdtemp(prefix=f"nightdesk-chaos-{name}-"))
     postgres = server if database == POSTGRESQL else None
-    played = run(scenario, folder, postgres=postgres, seed=asked.seed, jobs=asked.jobs)
+    played = run(scenario, folder, postgres=postgres, seed=asked.seed, jobs=asked.jobs or scenario.jobs)
     say(played.row(name, database))
     _tell(played, folder, keep=asked.keep)
     return played

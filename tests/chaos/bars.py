@@ -1,16 +1,17 @@
-"""How soon after a fault every job must have ended: D, the longest run, and what the promise adds to it."""
+"""How soon after a fault every job must move, and have ended: D, the longest run, and what the promise adds to it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tests.chaos.books import Violation
 from tests.chaos.evidence import Evidence
-from tests.chaos.faults import EVERY_WORKER_KILLED, FLUSHED
 from tests.chaos.messages import DEAF
+from tests.chaos.recovery import Recovery
+from tests.chaos.weather import KEY_BACK
 from worker.models import Job
-from worker.states import TERMINAL, Status
+from worker.states import Status
 from worker.ticker import DEAF_EXIT
 
 LATE = "late"
@@ -21,15 +22,20 @@ RECOVERY_S = 20.0
 CREATING_S = 40.0
 """What is added where a create was under way: its claim must run out first."""
 
-MOVES_S = 5.0
-"""How soon after FLUSHALL what was queued is started, though its wake-up is gone."""
+KILLED, FLUSHED = "SIGKILL of every worker", "FLUSHALL"
+MOVES_S = {KILLED: 60.0, FLUSHED: 5.0}
+"""How soon after it every job moves again."""
+
+REPLACED_S = 60.0
+RESUMED_S = 35.0
+"""How soon after the key works again creates go on: the free probe asks every 30 s."""
 
 CREATING = frozenset({Status.STARTING, Status.UNCONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The figures, in words, and the jobs over the bar."""
+    """The figures, in words, and what missed the bar."""
 
     text: str = ""
     violations: Sequence[Violation] = ()
@@ -40,14 +46,20 @@ def none(_evidence: Evidence) -> Measured:
     return Measured()
 
 
-def after_kill(evidence: Evidence) -> Measured:
-    """D + 20 s, and 40 s more where a create was under way, from the last kill of every worker on."""
-    return _after(evidence, EVERY_WORKER_KILLED)
-
-
-def after_flush(evidence: Evidence) -> Measured:
-    """The same from the last FLUSHALL on."""
-    return _after(evidence, FLUSHED)
+def recovered(evidence: Evidence) -> Measured:
+    """After each fault that was looked at, every job moved in time, and ended in time."""
+    if not evidence.recoveries:
+        return Measured("", [Violation(LATE, "no fault was looked at")])
+    texts, found = [], list[Violation]()
+    for recovery in evidence.recoveries:
+        by_status = defaultdict[str, list[str]](list)
+        for job_id, stood in recovery.stood.items():
+            by_status[stood.status].append(job_id)
+        told = [_told(evidence, recovery, status, by_status[status]) for status in sorted(by_status)]
+        texts.append(f"{recovery.what}: {', '.join(told) or 'nothing was under way'}")
+        found += _stuck(recovery)
+        found += _late(evidence, recovery)
+    return Measured("; ".join(texts), found)
 
 
 def replaced(evidence: Evidence) -> Measured:
@@ -56,42 +68,43 @@ def replaced(evidence: Evidence) -> Measured:
     again = [deed.at - deaf_at for deed in evidence.diary if deed.what.endswith(f"after status {DEAF_EXIT}")]
     if not again:
         return Measured("", [Violation(LATE, "workers that took no messages were never replaced")])
-    return Measured(f"deaf workers replaced after {', '.join(f'{took_s:.0f}' for took_s in again)} s")
+    late = [Violation(LATE, f"a deaf worker was replaced after {took_s:.0f} s") for took_s in again]
+    told = f"deaf workers replaced after {', '.join(f'{took_s:.0f}' for took_s in again)} s"
+    return Measured(told, late if min(again) > REPLACED_S else [])
 
 
-def _after(evidence: Evidence, what: str) -> Measured:
-    deed = max((deed for deed in evidence.diary if deed.what == what), key=lambda deed: deed.at)
-    struck_at = datetime.fromtimestamp(deed.at, UTC)
-    by_status = defaultdict[str, list[Job]](list)
-    for job_id, status in deed.statuses.items():
-        if status not in TERMINAL | {Status.SCHEDULED}:
-            by_status[status].append(evidence.jobs[job_id])
-    found = list[Violation]()
-    for status, jobs in by_status.items():
-        found += _late(jobs, struck_at, RECOVERY_S + (CREATING_S if status in CREATING else 0))
-    told = ", ".join(f"{status} {_worst(jobs, struck_at)}" for status, jobs in sorted(by_status.items()))
-    moves_s = [_moves_s(evidence, job, struck_at) for job in by_status[Status.QUEUED]]
-    if moves_s and max(moves_s) > (MOVES_S if what == FLUSHED else RECOVERY_S):
-        found.append(Violation(LATE, f"a queued job moved {max(moves_s):.1f} s after {what}"))
-    return Measured(f"since {what}: {told}; queued moved by {max(moves_s, default=0):.1f} s", found)
+def resumed(evidence: Evidence) -> Measured:
+    """After the key works again, creates go on by themselves."""
+    back_at = next(deed.at for deed in evidence.diary if deed.what == KEY_BACK)
+    sent = [row.sent_at.timestamp() for rows in evidence.interactions.values() for row in rows if row.sent_at]
+    took_s = min((at - back_at for at in sent if at > back_at), default=float("inf"))
+    late = [Violation(LATE, f"the first create came {took_s:.0f} s after the key worked again")]
+    return Measured(f"creates went on {took_s:.0f} s after the key worked again", late if took_s > RESUMED_S else [])
 
 
-def _moves_s(evidence: Evidence, job: Job, since: datetime) -> float:
-    sent = [row.sent_at for row in evidence.interactions.get(job.id, []) if row.sent_at and row.sent_at > since]
-    return (min([*sent, job.finished_at or datetime.now(UTC)]) - since).total_seconds()
+def _told(evidence: Evidence, recovery: Recovery, status: str, names: list[str]) -> str:
+    over_s = max(_over_s(evidence.jobs[job_id], recovery) for job_id in names)
+    moved_s = max(recovery.late_s(job_id) for job_id in names)
+    return f"{len(names)} {status} moved within {max(0.0, moved_s):.1f} s, ended by D {over_s:+.1f} s"
 
 
-def _over_s(job: Job, since: datetime) -> float:
-    return ((job.finished_at or datetime.now(UTC)) - since).total_seconds() - LONGEST_S
+def _stuck(recovery: Recovery) -> Iterator[Violation]:
+    most_s = MOVES_S[recovery.what]
+    for job_id, stood in recovery.stood.items():
+        late_s = recovery.late_s(job_id)
+        if late_s > most_s:
+            yield Violation(LATE, f"{job_id}, {stood.status} at {recovery.what}, moved {late_s:.1f} s after it")
 
 
-def _late(jobs: list[Job], since: datetime, more_s: float) -> list[Violation]:
-    return [
-        Violation(LATE, f"{job.id} ended D + {_over_s(job, since):.1f} s after the fault, the bar is D + {more_s:g} s")
-        for job in jobs
-        if _over_s(job, since) > more_s
-    ]
+def _late(evidence: Evidence, recovery: Recovery) -> Iterator[Violation]:
+    for job_id, stood in recovery.stood.items():
+        more_s = RECOVERY_S + (CREATING_S if stood.status in CREATING else 0)
+        over_s = _over_s(evidence.jobs[job_id], recovery)
+        if over_s > more_s:
+            yield Violation(
+                LATE, f"{job_id}, {stood.status} at {recovery.what}, ended D + {over_s:.1f} s: over D + {more_s:g} s"
+            )
 
 
-def _worst(jobs: list[Job], since: datetime) -> str:
-    return f"{len(jobs)} by D + {max(_over_s(job, since) for job in jobs):.1f} s"
+def _over_s(job: Job, recovery: Recovery) -> float:
+    return (job.finished_at or datetime.now(UTC)).timestamp() - recovery.at - LONGEST_S

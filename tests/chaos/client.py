@@ -21,7 +21,9 @@ THREADS = 6
 TIMEOUT_S = 10.0
 PATIENCE_S = 90.0
 RACED, WATCHED = 8, 6
-"""One order in so many is sent twice at once; one in so many is followed by its event stream."""
+"""One order in so many is sent twice at once; one in so many is followed by its event stream, up to STREAMS."""
+
+STREAMS = 40
 
 AGAIN_S = (0.2, 0.5, 1.0, 2.0)
 TRY_LATER = frozenset({429, 503})
@@ -58,6 +60,7 @@ class Clients:
         self._is_over = threading.Event()
         self.watcher = Watcher(self.url, self.headers)
         self.watcher.start()
+        self._every = max(WATCHED, len(self.orders) // STREAMS)
         for order in self.orders:
             self._plan(order.due_s, partial(self._post, order))
             if order.number % RACED == 0 and order.after is None:
@@ -127,7 +130,7 @@ class Clients:
     def _after(self, order: Order) -> None:
         now_s = monotonic() - self._began
         self._plan(now_s, partial(self._read_back, order))
-        if order.number % WATCHED == 0:
+        if order.number % self._every == 0:
             self.watcher.follow(order.job_ids[0])
         if order.cancel_after_s is not None:
             self._plan(now_s + order.cancel_after_s, partial(self._cancel, order))

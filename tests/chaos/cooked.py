@@ -97,6 +97,7 @@ def good() -> Evidence:
         heard=[Heard(0.0, "POST /v1/jobs", 202, "")],
         faults=[],
         diary=[],
+        recoveries=[],
         now=NOW + timedelta(minutes=1),
         jobs={JOB: job()},
         events={JOB: [event(place, kind) for place, kind in enumerate(TYPES, 1)]},

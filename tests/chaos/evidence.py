@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,11 +15,13 @@ from sqlmodel import col
 
 from tests.chaos.client import Clients, Heard
 from tests.chaos.orders import Order
+from tests.chaos.recovery import Recovery
 from tests.chaos.site import Deed, Site
 from tests.chaos.watcher import Seen
 from worker.dev.simulator.prompt import prompt_hash
 from worker.models import Delivery, Event, Interaction, Job
 
+AT_ONCE = 12
 KEY = {"x-goog-api-key": "simulated"}
 
 
@@ -30,6 +33,7 @@ class Evidence:
     heard: Sequence[Heard]
     faults: Sequence[str]
     diary: Sequence[Deed]
+    recoveries: Sequence[Recovery]
     now: datetime
     jobs: Mapping[str, Job]
     events: Mapping[str, list[Event]]
@@ -104,6 +108,7 @@ def gather(site: Site, clients: Clients) -> Evidence:
         heard=clients.heard,
         faults=clients.faults,
         diary=site.diary,
+        recoveries=site.recoveries,
         now=datetime.now(UTC),
         jobs=jobs,
         events=events,
@@ -122,5 +127,5 @@ def gather(site: Site, clients: Clients) -> Evidence:
 
 
 def _each(url: str, names: Sequence[str], headers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    with httpx2.Client(headers=dict(headers), timeout=30) as client:
-        return {name: client.get(f"{url}/{name}").json() for name in names}
+    with httpx2.Client(headers=dict(headers), timeout=60) as client, ThreadPoolExecutor(AT_ONCE) as threads:
+        return dict(zip(names, threads.map(lambda name: client.get(f"{url}/{name}").json(), names), strict=True))

@@ -11,8 +11,10 @@ from time import monotonic
 import psutil
 import psycopg
 
+from tests.chaos.recovery import struck
 from tests.chaos.script import Fault, Steps
 from tests.chaos.site import Site
+from worker.app import QUEUES, START
 
 SIZE_LIMITED = ("api", "worker")
 PAGE_BYTES = 4096
@@ -20,7 +22,10 @@ ROLL_REST_S = 6.0
 STOP_S = 35.0
 """What `up` gives a worker to end before it kills it."""
 
-EVERY_WORKER_KILLED, FLUSHED = "every worker killed", "FLUSHALL"
+RECOVERED_S = 90.0
+"""How long the jobs' recovery is looked at: longer than any bar allows."""
+
+LOOK_S = 0.1
 
 
 def kill_a_worker(site: Site, rng: Random) -> Steps:
@@ -33,8 +38,24 @@ def kill_every_worker(site: Site, _rng: Random) -> Steps:
     """SIGKILL to all workers at once."""
     for name in site.worker_names:
         site.signal(name, signal.SIGKILL)
-    site.note_with_statuses(EVERY_WORKER_KILLED)
     yield 0
+
+
+def measured(what: str, fault: Fault) -> Fault:
+    """The fault, and how long every job takes to move again."""
+
+    def watched(site: Site, rng: Random) -> Steps:
+        yield from fault(site, rng)
+        with site.database.read() as session:
+            recovery = struck(session, what)
+        site.recoveries.append(recovery)
+        until, is_over = monotonic() + RECOVERED_S, False
+        while not is_over and monotonic() < until:
+            yield LOOK_S
+            with site.database.read() as session:
+                is_over = recovery.look(session)
+
+    return watched
 
 
 def kill_the_api(site: Site, _rng: Random) -> Steps:
@@ -137,8 +158,24 @@ def redis_gone(for_s: float) -> Fault:
 def redis_flushed(site: Site, _rng: Random) -> Steps:
     """FLUSHALL: every message and every queue is gone."""
     site.redis.flushall()
-    site.note_with_statuses(FLUSHED)
+    site.strike("FLUSHALL")
     yield 0
+
+
+def redis_flushed_full(for_s: float) -> Fault:
+    """FLUSHALL when the queues are full: the workers stand still for so long before, and go on at once."""
+
+    def flushed(site: Site, rng: Random) -> Steps:
+        for name in site.worker_names:
+            site.signal(name, signal.SIGSTOP)
+        yield for_s
+        if not site.backlog()[QUEUES[START]]:
+            site.miss("no message was lost with FLUSHALL")
+        yield from redis_flushed(site, rng)
+        for name in site.worker_names:
+            site.signal(name, signal.SIGCONT)
+
+    return flushed
 
 
 def redis_frozen(for_s: float) -> Fault:

@@ -11,14 +11,13 @@ from tests.chaos.books import Violation
 from tests.chaos.client import Clients
 from tests.chaos.evidence import Evidence
 from tests.chaos.report import Report
-from tests.chaos.scenarios import Scenario
+from tests.chaos.scenario import Scenario
 from tests.chaos.script import Script
 from tests.chaos.site import Site
 from tests.postgres import Postgres
 
-FAULTS_WITHIN_S = 150.0
 QUIET_S = 10.0
-SEEN = "seen"
+SEEN, MISSED = "seen", "missed"
 
 
 def run(scenario: Scenario, folder: Path, *, postgres: Postgres | None, seed: int, jobs: int) -> Report:
@@ -31,8 +30,8 @@ def run(scenario: Scenario, folder: Path, *, postgres: Postgres | None, seed: in
         began = monotonic()
         clients.start()
         try:
-            if not script.go_on(lambda: script.is_done and clients.is_done, FAULTS_WITHIN_S):
-                site.broken.append(f"faults or clients did not come to their end within {FAULTS_WITHIN_S:g} s")
+            if not script.go_on(lambda: script.is_done and clients.is_done, scenario.faults_s):
+                site.broken.append(f"faults or clients did not come to their end within {scenario.faults_s:g} s")
             script.go_on(site.is_settled, scenario.settle_s)
             took_s = monotonic() - began
             script.go_on(site.is_at_rest, QUIET_S)
@@ -61,8 +60,9 @@ def _report(site: Site, scenario: Scenario, found: Evidence, took_s: float) -> R
 
 
 def _seen(site: Site, scenario: Scenario) -> Iterator[Violation]:
-    """What was broken while it ran, and processes that ended by themselves without a reason in it."""
+    """What was broken or missed while it ran, and processes that ended by themselves without a reason in it."""
     yield from (Violation(SEEN, text) for text in site.broken)
+    yield from (Violation(MISSED, text) for text in site.missed)
     yield from (
         Violation(SEEN, f"{death} ended by itself")
         for death in site.own_deaths

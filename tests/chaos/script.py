@@ -100,13 +100,13 @@ def in_turn(*faults: Fault) -> Fault:
 
 
 def once(condition: Callable[[Site], bool], fault: Fault, within_s: float = 15.0) -> Fault:
-    """The fault at the moment when the condition comes true; the diary tells when it never did."""
+    """The fault at the moment when the condition comes true; a run in which it never does has missed its point."""
 
     def steps(site: Site, rng: Random) -> Steps:
         give_up = monotonic() + within_s
         while not condition(site):
             if monotonic() > give_up:
-                site.note(f"{getattr(condition, '__name__', 'a condition')} never came true")
+                site.miss(f"{getattr(condition, '__name__', 'a condition')} never came true")
                 return
             yield STEP_S
         yield from fault(site, rng)

@@ -18,6 +18,7 @@ import redis
 import sqlalchemy as sa
 
 from tests.chaos import receiver
+from tests.chaos.recovery import Recovery
 from tests.postgres import Postgres
 from tests.stack import Stack, free_port
 from tests.waiting import eventually
@@ -47,8 +48,6 @@ class Deed:
     at: float
     what: str
     is_fault: bool = False
-    statuses: Mapping[str, str] = field(default_factory=dict)
-    """Of every job at that moment, where somebody will ask."""
 
 
 @dataclass
@@ -67,6 +66,10 @@ class Site:
     """Processes that ended without a signal from here, with their exit status."""
     broken: list[str] = field(default_factory=list)
     """Promises that a fault saw broken while it happened."""
+    missed: list[str] = field(default_factory=list)
+    """Faults that were planned and never struck: such a run proves less than it says."""
+    recoveries: list[Recovery] = field(default_factory=list)
+    """How the jobs went on after the faults where somebody asks."""
     longest: Counter[str] = field(default_factory=Counter)
     """The most messages that were ever seen in each queue."""
     _looked_at: float = 0.0
@@ -152,10 +155,10 @@ class Site:
         """Write down the fault that is done now."""
         self.note(what, is_fault=True)
 
-    def note_with_statuses(self, what: str) -> None:
-        """Write down what was just done, and how every job stood then."""
-        statuses = {row.id: row.status for row in self.ask("SELECT id, status FROM job")}
-        self.diary.append(Deed(time(), what, is_fault=what == "FLUSHALL", statuses=statuses))
+    def miss(self, what: str) -> None:
+        """Write down that a fault never found its moment."""
+        self.note(what)
+        self.missed.append(what)
 
     def mend(self) -> None:
         """Start again what died, as a supervisor would; a death that nobody here caused is counted."""

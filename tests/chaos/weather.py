@@ -1,6 +1,7 @@
 """What the upstream does wrong: faults of the simulator for a time, its outages, and the clock it tells."""
 
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 from time import time
 from typing import Any
@@ -13,6 +14,8 @@ from tests.chaos.site import Site
 from worker.dev.simulator.record import ENDED
 
 EVERYTHING = "all"
+KEY_BACK = "the key is taken again"
+GATE = 'nightdesk_gate_closed{target="the key"} 1.0'
 
 
 def upstream(call: str, kind: str = "status", **limits: Any) -> Fault:
@@ -36,21 +39,33 @@ def outage(for_s: float) -> Fault:
 
 
 def bad_key(for_s: float) -> Fault:
-    """The upstream refuses our key for a time; meanwhile the service must say so of itself."""
+    """The upstream refuses our key for a time; meanwhile every job waits, and the service says why."""
 
     def refused(site: Site, _rng: Random) -> Steps:
         site.strike("the key is refused")
         site.stack.kill("simulator")
         site.stack.start_simulator(api_key="another")
         yield for_s
-        report = httpx2.get(f"{site.stack.url}/readyz", timeout=10).json()
-        if report["checks"]["gates"]["status"] != "degraded":
-            site.broken.append(f"the key is refused and /readyz says {report['checks']['gates']}")
+        site.broken.extend(_unsaid(site))
         site.stack.kill("simulator")
         site.stack.start_simulator()
-        site.note("the key is taken again")
+        site.note(KEY_BACK)
 
     return refused
+
+
+def _unsaid(site: Site) -> Iterator[str]:
+    """What should be seen of a key that is refused, and is not."""
+    waiting, moving = (
+        site.number(f"SELECT count(*) FROM job WHERE status = '{status}'") for status in ("queued", "starting")
+    )
+    if not waiting or moving:
+        yield f"the key is refused, {waiting} jobs wait and {moving} are being started"
+    report = httpx2.get(f"{site.stack.url}/readyz", timeout=10).json()
+    if report["status"] != "degraded" or report["checks"]["gates"]["status"] != "degraded":
+        yield f"the key is refused and /readyz says {report['status']}, {report['checks']['gates']}"
+    if GATE not in httpx2.get(f"{site.stack.url}/metrics", headers=site.stack.headers, timeout=10).text:
+        yield "the key is refused and /metrics tells of no closed gate"
 
 
 def crowded(most: int, most_of_one: int, for_s: float) -> Fault:
@@ -63,8 +78,11 @@ def crowded(most: int, most_of_one: int, for_s: float) -> Fault:
             yield 0.2
             running = Counter(one["target"] for one in site.control.interactions() if one["status"] not in ENDED)
             peak |= running | Counter({EVERYTHING: running.total()})
-        if peak[EVERYTHING] > most or max(n for name, n in peak.items() if name != EVERYTHING) > most_of_one:
+        of_one = max((number for name, number in peak.items() if name != EVERYTHING), default=0)
+        if peak[EVERYTHING] > most or of_one > most_of_one:
             site.broken.append(f"at once ran {dict(peak)}")
+        if peak[EVERYTHING] < most or of_one < most_of_one:
+            site.miss(f"at once ran {dict(peak)} only: the limits were not reached")
         site.note(f"at once ran {dict(peak)}")
 
     return watched
