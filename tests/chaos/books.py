@@ -26,7 +26,7 @@ LOST, EVENT, CREATE, DELIVERY, RESULT, ENDING, STUCK, HTTP = (
     "http",
 )
 OVERDUE = timedelta(seconds=10)
-QUEUE_MOST = 64
+QUEUE_MOST = 100
 """Messages in one queue, however many jobs wait: a hint is sent only where one is missing."""
 
 LEFT_MOST = 4

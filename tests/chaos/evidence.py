@@ -46,7 +46,7 @@ class Evidence:
     asked: Mapping[str, int]
     """How many creates arrived, accepted or not, by the prompt's hash, since the upstream was last started."""
     spoiled: int
-    """How many calls since then the upstream failed or falsified on purpose."""
+    """How many calls the upstream failed or falsified on purpose."""
     bodies: Mapping[str, dict[str, Any]]
     """Interactions of completed jobs as the upstream tells them, by id."""
     received: Sequence[dict[str, Any]]
@@ -117,7 +117,7 @@ def gather(site: Site, clients: Clients) -> Evidence:
         shown=_each(f"{site.stack.url}/v1/jobs", list(jobs), site.stack.headers),
         upstream=site.control.interactions(),
         asked={name: count["posts"] for name, count in stats["prompts"].items()},
-        spoiled=sum(stats["faults"].values()),
+        spoiled=site.spoiled + sum(stats["faults"].values()),
         bodies=_each(f"{site.stack.simulator_url}/v1/interactions", completed, KEY),
         received=[orjson.loads(line) for line in site.hooks.read_bytes().splitlines()],
         streamed=clients.watcher.seen,

@@ -72,6 +72,8 @@ class Site:
     """How the jobs went on after the faults where somebody asks."""
     longest: Counter[str] = field(default_factory=Counter)
     """The most messages that were ever seen in each queue."""
+    spoiled: int = 0
+    """How many calls the upstream failed or falsified on purpose before it was last killed."""
     _looked_at: float = 0.0
     _struck: set[str] = field(default_factory=set)
 
@@ -179,6 +181,11 @@ class Site:
             self._struck.add(name)
         process.send_signal(how)
         return True
+
+    def keep_count(self) -> None:
+        """Add up what the upstream has spoiled: it forgets that when it is killed."""
+        with suppress(OSError):
+            self.spoiled += sum(self.control.stats()["faults"].values())
 
     def ask(self, statement: str, **given: Any) -> list[Any]:
         """Rows of the database; raises Unavailable while it is away."""

@@ -35,7 +35,12 @@ def upstream(call: str, kind: str = "status", **limits: Any) -> Fault:
 
 def outage(for_s: float) -> Fault:
     """The upstream is killed and comes back with the runs that it had."""
-    return gone("simulator", for_s)
+
+    def away(site: Site, rng: Random) -> Steps:
+        site.keep_count()
+        yield from gone("simulator", for_s)(site, rng)
+
+    return away
 
 
 def bad_key(for_s: float) -> Fault:

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 from tests.integration.engine.engine import AGENT, MODEL, Engine
-from worker.flow import claim
+from worker.flow import claim, wake
 from worker.flow import gate as gate_flow
-from worker.flow import wake
 from worker.gemini.client import ProbeAnswer
 from worker.retry import REFUSED
 from worker.store import gates
