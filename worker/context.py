@@ -29,7 +29,6 @@ from worker.webhooks import signing
 from worker.webhooks.address import Policy
 from worker.webhooks.egress import Egress, Limits
 
-GEMINI_URL = "https://generativelanguage.googleapis.com"
 NAME = "nightdesk"
 
 
@@ -131,7 +130,7 @@ def _access(settings: Settings) -> Access:
         raise SettingsError("NIGHTDESK_GEMINI_API_KEY: must be set (`nightdesk up` without one runs the simulator)")
     return Access(
         api_key=settings.gemini_api_key.get_secret_value(),
-        base_url=settings.gemini_base_url or GEMINI_URL,
+        base_url=settings.gemini,
         api_version=settings.gemini_api_version,
     )
 

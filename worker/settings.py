@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import SettingsError
 
+GEMINI_URL = "https://generativelanguage.googleapis.com"
 PREFIX = "NIGHTDESK_"
 PROCESS_VARIABLES = frozenset({"NIGHTDESK_URL", "NIGHTDESK_API_KEY"})
 """Variables of the command-line client, which are no settings of the service."""
@@ -156,6 +157,11 @@ class Settings(BaseSettings):
             if url.startswith(plain):
                 return "postgresql+psycopg://" + url.removeprefix(plain)
         return url or f"sqlite:///{(self.data_dir / 'nightdesk.db').absolute()}"
+
+    @cached_property
+    def gemini(self) -> str:
+        """Where the Interactions API is."""
+        return self.gemini_base_url or GEMINI_URL
 
     @cached_property
     def artifacts(self) -> str:

@@ -85,7 +85,6 @@ def _redis(settings: "Settings") -> str:
 
 
 def _gemini_key(settings: "Settings") -> str:
-    from worker.context import GEMINI_URL  # noqa: PLC0415
     from worker.gemini.access import Access  # noqa: PLC0415
     from worker.gemini.client import Gemini  # noqa: PLC0415
     from worker.gemini.loop import LoopThread  # noqa: PLC0415
@@ -94,7 +93,7 @@ def _gemini_key(settings: "Settings") -> str:
         raise SettingsError("NIGHTDESK_GEMINI_API_KEY: must be set (`nightdesk up` without it runs the simulator)")
     access = Access(
         api_key=settings.gemini_api_key.get_secret_value(),
-        base_url=settings.gemini_base_url or GEMINI_URL,
+        base_url=settings.gemini,
         api_version=settings.gemini_api_version,
     )
     loop = LoopThread()

@@ -75,7 +75,6 @@ def _lines(known: "Registration") -> Iterator[str]:
 @contextmanager
 def _registrar() -> Iterator[tuple["Registrar", str]]:
     from worker.cli import operator  # noqa: PLC0415
-    from worker.context import GEMINI_URL  # noqa: PLC0415
     from worker.gemini.access import Access  # noqa: PLC0415
     from worker.gemini.loop import LoopThread  # noqa: PLC0415
     from worker.gemini.registration import Registrar  # noqa: PLC0415
@@ -85,7 +84,7 @@ def _registrar() -> Iterator[tuple["Registrar", str]]:
     assert settings.gemini_api_key is not None
     access = Access(
         api_key=settings.gemini_api_key.get_secret_value(),
-        base_url=settings.gemini_base_url or GEMINI_URL,
+        base_url=settings.gemini,
         api_version=settings.gemini_api_version,
     )
     loop = LoopThread()

@@ -12,7 +12,6 @@ import orjson
 from sqlmodel import Session
 
 from worker import ids, options
-from worker.app import POLL
 from worker.context import Context
 from worker.document import PRIORITIES
 from worker.errors import Fault, Invalid, Unavailable, UpstreamError
@@ -76,14 +75,8 @@ def take_over(context: Context, asked: Asked) -> Accepted:
         count("nightdesk_adopted_total", by="request")
         wake.moved(context, [job])
         if resource.has_ended:
-            poll_soon(context)
+            wake.polls(context)
     return accepted
-
-
-def poll_soon(context: Context) -> None:
-    """Hint a batch of polls, unless one waits to be taken already."""
-    if not context.sender.backlog(POLL):
-        wake.batches(context, POLL, 1)
 
 
 def _held(session: Session, order: Order) -> Accepted | None:

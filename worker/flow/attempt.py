@@ -13,6 +13,7 @@ from worker.context import Context
 from worker.errors import CreateLost, CreateRefused, Unavailable, UpstreamError
 from worker.flow import gate, unconfirmed, wake
 from worker.flow.end import end, failure
+from worker.gemini.answer import short
 from worker.gemini.client import Created
 from worker.gemini.failure import BLOCKED
 from worker.models import Job
@@ -35,7 +36,6 @@ RECORD_EVERY_S = 1.5
 ORPHAN_OF = "orphan/"
 """Before the id of an interaction that is to be cancelled: deleting it, as a job's owner may want, is another thing."""
 
-STATUS_MAX = 64
 WAITING = {Status.STARTING, Status.UNCONFIRMED}
 """Where the outcome of a POST is still awaited."""
 
@@ -123,7 +123,7 @@ def _running(context: Context, job: Sent, created: Created, now: datetime) -> di
     sent_at = job.sent_at or now
     values: dict[str, Any] = {
         "interaction_id": created.upstream_id,
-        "upstream_status": _short(created.status),
+        "upstream_status": short(created.status),
         "started_at": job.started_at or sent_at,
     }
     if job.cancel_requested_at is not None:
@@ -133,12 +133,7 @@ def _running(context: Context, job: Sent, created: Created, now: datetime) -> di
 
 
 def _answered(one: Attempt, is_orphan: bool) -> Answered:  # noqa: FBT001
-    return Answered(one.token, one.created.upstream_id, _short(one.created.status), is_orphan)
-
-
-def _short(status: str) -> str:
-    """The upstream's own word, as a database takes it: nothing it says may keep a paid id from being stored."""
-    return status.replace("\x00", "").encode(errors="replace").decode()[:STATUS_MAX]
+    return Answered(one.token, one.created.upstream_id, short(one.created.status), is_orphan)
 
 
 def _leave(session: Session, orphans: Sequence[Attempt], now: datetime) -> None:

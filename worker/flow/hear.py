@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
 
-from worker.context import GEMINI_URL, Context
+from worker.context import Context
 from worker.errors import EventRefused, Unavailable, UpstreamError
-from worker.flow import adopt, lost
+from worker.flow import lost, wake
 from worker.gemini.jwks import KeySet
 from worker.gemini.name import read_name
 from worker.gemini.push import TOLERANCE, Event, Verifier
@@ -35,7 +35,7 @@ class Listener:
         settings = context.settings
         self._context = context
         self._is_dynamic = settings.gemini_webhooks == "dynamic"
-        keys = KeySet(settings.gemini_base_url or GEMINI_URL, context.loop) if self._is_dynamic else None
+        keys = KeySet(settings.gemini, context.loop) if self._is_dynamic else None
         self._verifier = Verifier(
             [secret.get_secret_value() for secret in settings.gemini_webhook_secrets],
             keys,
@@ -78,7 +78,7 @@ class Listener:
             is_due = hints.poll_now(session, job_id, upstream_id, now=now, unless_since=now - APART)
         if not is_due:
             return "idle"
-        adopt.poll_soon(self._context)
+        wake.polls(self._context)
         return "polled"
 
     def _find(self, event: Event) -> str:

@@ -12,7 +12,7 @@ from worker import ids
 from worker.context import Context
 from worker.flow import cancel, ending, gate, settle, wake
 from worker.flow.end import end, failure
-from worker.gemini.answer import Answer, AnswerKind
+from worker.gemini.answer import Answer, AnswerKind, short
 from worker.models import Job
 from worker.retry import UNREACHABLE
 from worker.states import STALLED, Status
@@ -36,7 +36,7 @@ UNASKABLE = timedelta(hours=24)
 """How long a job stays `cancelling`, or keeps a result that was seen, while its interaction cannot be asked."""
 
 MAY_STILL_RUN = "upstream_may_still_run"
-STATUS_MAX, MARK_MAX = 64, 100
+MARK_MAX = 100
 HEARD = {AnswerKind.RUNNING, AnswerKind.ENDED}
 KNOWN = {"queued", "in_progress"}
 """What the upstream calls a run that goes on; every other word is waited on as well, and counted."""
@@ -170,7 +170,7 @@ def _next(context: Context, row: Polled, answer: Answer, now: datetime) -> dict[
     return {
         "id": row.id,
         "due_at": due_at,
-        "upstream_status": (answer.status or "")[:STATUS_MAX] if is_running else row.upstream_status,
+        "upstream_status": short(answer.status or "") if is_running else row.upstream_status,
         "thought": (answer.thought or row.thought) if is_running else row.thought,
         "mark": mark if is_running else row.mark,
         "changed_at": now if is_running and mark != row.mark else row.changed_at,

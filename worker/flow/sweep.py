@@ -10,7 +10,7 @@ from typing import Any
 from sqlmodel import Session
 
 from worker import telemetry
-from worker.app import CANCEL, DELIVER, POLL
+from worker.app import CANCEL, DELIVER
 from worker.context import Context
 from worker.errors import NightdeskError
 from worker.flow import chain, gate, remove, unconfirmed, wake
@@ -165,8 +165,8 @@ def _hint(context: Context) -> None:
         is_delivery_due = deliveries.due_count(session, now, 1) > 0
         are_polls_shut = any(gates.is_shut(shut, now) for shut in gates.get(session, (gates.POLL,)))
     is_poll_due = next_poll is not None and next_poll <= now and not are_polls_shut
-    if is_poll_due and not context.sender.backlog(POLL):
-        wake.batches(context, POLL, 1)
+    if is_poll_due:
+        wake.polls(context)
     if cancels and not context.sender.backlog(CANCEL):
         context.sender.send([wake.cancel_hint(job_id) for job_id in cancels])
     if is_delivery_due and not context.sender.backlog(DELIVER):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sqlmodel import Session
 
-from worker.app import CANCEL, DELIVER, START, Hint
+from worker.app import CANCEL, DELIVER, POLL, START, Hint
 from worker.context import Context
 from worker.document import PRIORITIES
 from worker.errors import Unavailable
@@ -170,6 +170,12 @@ def _pick(lanes: Sequence[list[str]], wanted: int, chance: float) -> list[str]:
 def shut(session: Session, now: datetime) -> set[str]:
     """Targets whose gate lets nothing pass now."""
     return {gate.target for gate in gates.all_gates(session) if gates.is_shut(gate, now)}
+
+
+def polls(context: Context) -> None:
+    """Hint a batch of polls, unless one waits to be taken already."""
+    if not context.sender.backlog(POLL):
+        batches(context, POLL, 1)
 
 
 def batches(context: Context, task: str, number: int) -> None:

@@ -13,6 +13,7 @@ import orjson
 from worker.gemini.refusal import read_refusal
 
 THOUGHT_MAX = 500
+STATUS_MAX = 64
 
 ENDED = frozenset(
     {
@@ -81,6 +82,11 @@ def read_answer(upstream_id: str, http_status: int, headers: Mapping[str, str], 
         mark=f"{status[:40]} {updated[:40] if isinstance(updated, str) else ''} {len(steps)} {len(body)}",
         http_status=http_status,
     )
+
+
+def short(status: str) -> str:
+    """The upstream's own word, as a database takes it: nothing it says may keep a paid id from being stored."""
+    return status.replace("\x00", "").encode(errors="replace").decode()[:STATUS_MAX]
 
 
 def latest_thought(steps: list[Any]) -> str | None:

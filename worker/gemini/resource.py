@@ -9,11 +9,10 @@ from typing import Any, Literal, TypeGuard
 
 import orjson
 
-from worker.gemini.answer import ENDED
+from worker.gemini.answer import ENDED, short
 from worker.gemini.rules import FIELDS
 
 ID_MAX = 512
-STATUS_MAX = 64
 TARGET_MAX = 256
 
 _ECHOED = FIELDS - {"model", "agent", "input", "previous_interaction_id", "extra_body"}
@@ -59,7 +58,7 @@ def read_resource(asked_id: str, body: bytes) -> Resource | None:
         upstream_id=upstream_id,
         kind="agent" if agent else "model",
         target=target,
-        status=status.replace("\x00", "").encode(errors="replace").decode()[:STATUS_MAX],
+        status=short(status),
         previous_id=previous if is_id(previous) else None,
         labels=_labels(value.get("labels")),
         request={name: value[name] for name in sorted(_ECHOED & value.keys()) if value[name] is not None},
