@@ -38,5 +38,5 @@ def _document(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
     return value.replace("\x00", "") if isinstance(value, str) else value
