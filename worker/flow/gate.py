@@ -17,6 +17,9 @@ from worker.store import gates, jobs, starts
 from worker.store.gates import UNAUTHENTICATED
 from worker.telemetry import count, log
 
+FULL = timedelta(seconds=1)
+"""How long a job rests that found its target full."""
+
 PROBE = timedelta(seconds=30)
 MAX_RETRY_AFTER_S = 3600.0
 POLL_GATE_S = (5.0, 60.0)
@@ -45,8 +48,8 @@ def admit(context: Context, session: Session, wanted: Mapping[str, str], now: da
     shut = {name for name in held if is_shut or wanted[name] in closed}
     # Never longer: a gate may be opened at any moment, and only open ones are hinted.
     starts.hold(session, shut, now + HINT)
-    # Whoever found its target full keeps its turn.
-    starts.hold(session, held - shut, now)
+    # Not at once: the catalog may count them to another target than the one by which they are picked.
+    starts.hold(session, held - shut, now + FULL)
     return admitted
 
 

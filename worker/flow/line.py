@@ -71,10 +71,11 @@ class Line:
         return [self._picked.popleft() for _ in range(min(room, len(self._picked)))]
 
     def _pick(self, wanted: int) -> None:
-        found = [job.id for job in wake.pick(self._context, wanted)]
+        found = wake.pick(self._context, wanted)
         self._picked_at = monotonic()
-        self._picked.extend(found)
-        if len(found) == wanted:
+        self._picked.extend(job.id for job in found or ())
+        if found is not None and len(found) in {0, wanted}:
+            # More wait than were picked, or others were quicker.
             self._look_at, self._rest_s = 0.0, LOOK_AGAIN_S
         else:
             self._rest_s = LOOK_AGAIN_S if found else min(REST_S, 2 * self._rest_s)

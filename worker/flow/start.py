@@ -36,6 +36,7 @@ LOOKS = 3
 SLACK_S = 10.0
 """How long a create may take beyond its own timeout before the loop thread is given up."""
 
+LAST_LOOK_S = 1.0
 RUN_S = 20.0
 SHOWN = 20
 """Outcomes that a round gives back for Flower to show."""
@@ -137,7 +138,8 @@ def _answered(under_way: UnderWay, timeout_s: float) -> list[tuple[Claimed, Outc
 
 def _last(context: Context, under_way: UnderWay) -> list[tuple[Claimed, Outcome]]:
     """The answers that are still awaited when nothing more is sent; no longer than they may take."""
-    answered = _answered(under_way, context.settings.talk_start_s + SLACK_S)
+    # A process that was stopped for longer finds answers that the loop thread has had no time yet to take.
+    answered = _answered(under_way, context.settings.talk_start_s + SLACK_S) or _answered(under_way, LAST_LOOK_S)
     if not answered:
         for future in under_way:
             future.cancel()

@@ -189,7 +189,7 @@ def accept(
             outcomes[rank] = _take(context, session, orders[rank], group)
         if group.new:
             submissions.insert(session, group.new, now)
-    backlog.add(len(group.new))
+    backlog.add(sum(job.status == Status.QUEUED for job, _ in group.new))
     wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
     count("nightdesk_submitted_total", len(group.new))
     return [outcomes[rank] for rank in range(len(orders))]

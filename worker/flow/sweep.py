@@ -5,6 +5,7 @@ Statements touch at most AT_ONCE rows. Any number of tickers may call it, none i
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from sqlmodel import Session
@@ -37,6 +38,9 @@ EVERY = timedelta(seconds=1)
 PRUNE_EVERY = timedelta(minutes=1)
 STORE_CALLS = 50
 """Artifact folders removed in one go: an object store far away must not hold up the sweep."""
+
+CLEAR_S, CLEARED_BY = 1.0, timedelta(seconds=20)
+"""How long one sweep clears what is left outside the database, and after which time another may try the same."""
 
 FOLLOW_EVERY = timedelta(seconds=10)
 STARTS = 4
@@ -175,11 +179,15 @@ def _hint(context: Context) -> None:
 
 
 def _clear(context: Context) -> None:
-    """Try again what a removed job left outside the database: one at a time, for it may take its full timeout."""
-    with context.database.read() as session:
-        left = leftovers.due(session, context.clock(), 1)
-    for one in left:
-        remove.clear(context, one)
+    """Try again what is left outside the database: one at a time, for each may take its full timeout."""
+    give_up = monotonic() + CLEAR_S
+    while monotonic() < give_up:
+        now = context.clock()
+        with context.database.write() as session:
+            left = leftovers.take(session, now, now + CLEARED_BY)
+        if left is None:
+            return
+        remove.clear(context, left)
 
 
 def _prune(context: Context) -> None:

@@ -100,26 +100,30 @@ def _delivery_hint(job: Job) -> Hint:
 def starts(context: Context, limit: int = HINTED_STARTS) -> int:
     """Hint the next starts, as many as the queue is short of; gives back how many."""
     wanted = min(room(context), limit)
-    picked = pick(context, wanted) if wanted > 0 else []
+    picked = (pick(context, wanted) if wanted > 0 else None) or []
     send_starts(context, picked)
     return len(picked)
 
 
-def pick(context: Context, wanted: int) -> list[Hinted]:
-    """Choose the next starts and keep them from being chosen again for as long as a hint lasts."""
+def pick(context: Context, wanted: int) -> list[Hinted] | None:
+    """Choose the next starts and keep them from being chosen again for as long as a hint lasts; None: nobody waits.
+
+    An empty list: all who wait were chosen by somebody else at the same time.
+    """
     now = context.clock()
     with context.database.read() as session:
         chosen = choose(context, session, now, wanted)
     if not chosen:
-        return []
+        return None
     with context.database.write() as session:
         return queue.hint(session, chosen, now=now, until=now + HINT)
 
 
 def unhint(context: Context, job_ids: Collection[str]) -> None:
     """Give hints back: these jobs may be picked by anybody, in their order."""
+    now = context.clock()
     with context.database.write() as session:
-        queue.hold(session, job_ids, context.clock())
+        queue.unhint(session, job_ids, now=now, hinted_until=now + HINT)
 
 
 def choose(context: Context, session: Session, now: datetime, wanted: int) -> list[str]:

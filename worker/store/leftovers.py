@@ -22,10 +22,14 @@ def add(session: Session, found: Iterable[tuple[str, str]], due_at: datetime) ->
     return left
 
 
-def due(session: Session, now: datetime, limit: int) -> list[Leftover]:
-    """What is to be tried (again) now."""
-    statement = sa.select(Leftover).where(col(Leftover.due_at) <= now)
-    return list(session.scalars(statement.order_by(col(Leftover.due_at)).limit(limit)))
+def take(session: Session, now: datetime, until: datetime) -> Leftover | None:
+    """What is to be tried (again) next, kept from others until then; orphans first, for they cost money."""
+    due = sa.select(col(Leftover.name)).where(col(Leftover.due_at) <= now)
+    due = due.order_by(col(Leftover.kind) != ORPHAN, col(Leftover.due_at)).limit(1).with_for_update(skip_locked=True)
+    chosen = due.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
+    statement = sa.update(Leftover).where(col(Leftover.name).in_(sa.select(chosen.c.name))).values(due_at=until)
+    options = {"synchronize_session": False, "populate_existing": True}
+    return session.execute(statement.returning(Leftover), execution_options=options).scalar_one_or_none()
 
 
 def gone(session: Session, name: str) -> None:

@@ -102,6 +102,14 @@ def hold(session: Session, job_ids: Collection[str], until: datetime) -> None:
     session.execute(statement.values(due_at=until))
 
 
+def unhint(session: Session, job_ids: Collection[str], *, now: datetime, hinted_until: datetime) -> None:
+    """Give the hints of these jobs back; one that is due later than any hint lasts is waiting for something else."""
+    statement = sa.update(Job.__table__).where(  # type: ignore[attr-defined]
+        JOB.id.in_(job_ids), JOB.status == QUEUED, JOB.due_at <= hinted_until
+    )
+    session.execute(statement.values(due_at=now))
+
+
 def mark_sent(session: Session, claims: Sequence[tuple[str, str]], now: datetime) -> set[str]:
     """Note that the creates of these jobs, each under its claim, are sent now; gives back the claims that held."""
     statement = sa.update(Job.__table__).where(  # type: ignore[attr-defined]

@@ -185,6 +185,17 @@ def test_whoever_is_told_of_is_picked_in_the_order_of_all(engine: Engine) -> Non
     assert line.next(1) == [low]
 
 
+def test_an_old_message_does_not_shorten_a_wait_that_has_a_reason(engine: Engine) -> None:
+    job_id = engine.submit()
+    engine.change(job_id, due_at=engine.clock() + timedelta(seconds=60))
+    line = Line(engine.context)
+
+    line.join(job_id)
+
+    assert line.next(8) == []
+    assert engine.job(job_id).due_at == engine.clock() + timedelta(seconds=60)
+
+
 def test_a_round_asks_for_no_more_than_it_can_begin_soon(engine: Engine) -> None:
     jobs = add(engine, 10)
     engine.clock.advance(wake.HINT.total_seconds())

@@ -131,7 +131,7 @@ def test_a_spend_limit_of_ten_minutes_is_waited_out_with_single_tries(engine: En
     engine.between("gemini").before["create"] = spend
     began = engine.clock()
     while len(made) < len(jobs) and engine.clock() < began + 6 * window:
-        for job in wake.pick(engine.context, wake.HINTED_STARTS):
+        for job in wake.pick(engine.context, wake.HINTED_STARTS) or ():
             engine.start(job.id)
         engine.clock.advance(1)
 

@@ -1,6 +1,7 @@
 """Creates whose answer is lost: never a second POST unasked, and never a paid id thrown away."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from worker.flow import attempt, claim, start, unconfirmed
 from worker.flow.attempt import Attempt
 from worker.gemini.client import Created
 from worker.models import Interaction
+from worker.store import leftovers
 
 LOST = [
     {"status": 500},
@@ -193,6 +195,22 @@ def test_an_orphan_whose_cancel_fails_is_cancelled_again(engine: Engine) -> None
 
     engine.control.advance(5)
     assert engine.runs()[created.upstream_id]["status"] == "cancelled"
+
+
+def test_orphans_are_stopped_before_old_deletions_are_tried(engine: Engine) -> None:
+    job_id, token = claimed(engine, is_sent=True, agent=AGENT)
+    engine.sweep(41)
+    engine.sweep(11)
+    created = paid(engine)
+    with engine.context.database.write() as session:
+        leftovers.add(session, [(leftovers.INTERACTION, f"v1_{n}") for n in range(3)], engine.clock())
+    attach(engine, job_id, token, created)
+
+    with engine.context.database.write() as session:
+        first = leftovers.take(session, engine.clock(), engine.clock() + timedelta(seconds=20))
+
+    assert first is not None
+    assert first.name.endswith(created.upstream_id)
 
 
 def test_an_id_recorded_already_is_not_taken_for_an_orphan(engine: Engine) -> None:
