@@ -1,6 +1,6 @@
 """Who is started first in a whole installation, by the upstream's own log of creates.
 
-Everything waits before the worker comes. What the queue holds then was hinted as it came: fillers, which do not count.
+Everything waits before the worker comes.
 """
 
 import signal
@@ -11,7 +11,6 @@ import pytest
 
 from tests.stack import Stack
 from tests.system.desk import Desk
-from worker.flow.wake import HINTED_STARTS
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def desk(stack: Stack) -> Desk:
     desk = Desk(stack)
-    desk.submit(HINTED_STARTS, desk.lane("filler"))
     # One after the other: what is started at once has no order.
     desk.control.fault("create", "slow", delay_s=0.1)
     return desk

@@ -72,6 +72,8 @@ def claim(context: Context, job_ids: Sequence[str], room_bytes: int = BYTES_AT_O
         interactions.add(session, taken, now)
         bodies = jobs.bodies(session, [(job.id, job.turn) for job in taken])
         befores = jobs.several(session, {job.previous_job_id for job in taken if job.previous_job_id})
+    # The order in which the database gives rows back is none.
+    taken.sort(key=lambda job: admitted.index(job.id))
     return [
         _claimed(context, job, chosen[job.id], bodies.get(job.id, b"{}"), befores.get(job.previous_job_id or ""))
         for job in taken

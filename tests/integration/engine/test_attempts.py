@@ -30,6 +30,12 @@ def test_a_group_is_claimed_marked_and_recorded_as_each_alone(engine: Engine) ->
     assert engine.events(names[0]) == ["job.created", "job.started"]
 
 
+def test_a_group_is_claimed_in_the_order_in_which_it_was_picked(engine: Engine) -> None:
+    picked = [engine.submit(agent=AGENT) for _ in range(5)][::-1]
+
+    assert [one.job.id for one in claim.ready(engine.context, picked)] == picked
+
+
 def test_an_id_that_two_creates_were_answered_with_is_given_to_one(engine: Engine) -> None:
     first, second = posted(engine, 2)
 
