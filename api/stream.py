@@ -3,12 +3,15 @@
 A stream reads the rows themselves, so none is lost: what wakes it only says that there may be more.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import orjson
+from fastapi.responses import StreamingResponse
 from sqlmodel import Session
+from starlette.types import Send
 
 from api.desk import Desk
 from worker.document import stamp
@@ -20,6 +23,15 @@ from worker.store import events
 AT_ONCE = 500
 RECONNECT = b"retry: 2000\n\n"
 HEARTBEAT = b": still here\n\n"
+
+
+class EventStream(StreamingResponse):
+    """Ends its events when the client goes away, also while one of them is being sent."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the events; whatever ends that, the stream's place is free at once and not when somebody collects it."""
+        async with aclosing(cast("AsyncGenerator[bytes]", self.body_iterator)):
+            await super().stream_response(send)
 
 
 def render(event: Event) -> dict[str, Any]:
@@ -40,7 +52,7 @@ def frame(event: Event) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.type.encode(), orjson.dumps(render(event)))
 
 
-async def follow(desk: Desk, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def follow(desk: Desk, job_id: str, after: int) -> AsyncGenerator[bytes]:
     """The events after a sequence number, as they happen; ends with the terminal one, or when the process leaves.
 
     Whoever is cut off goes on by `Last-Event-ID`, here or on another process.

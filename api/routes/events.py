@@ -5,7 +5,6 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from sqlmodel import Session
 
 from api import cursor, examples, headers, schemas, stream, view
@@ -59,7 +58,7 @@ async def follow_job(
     told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope["state"]["is_head"]:
         return Response(headers=told, media_type=STREAM)
-    return StreamingResponse(stream.follow(desk, job_id, after), headers=told, media_type=STREAM)
+    return stream.EventStream(stream.follow(desk, job_id, after), headers=told, media_type=STREAM)
 
 
 def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | None, limit: int) -> bytes:

@@ -144,14 +144,16 @@ def test_more_streams_than_the_limit_are_turned_away(own_settings: MakeSettings)
     assert listed.status_code == 200
 
 
-def test_a_client_that_goes_away_gives_its_place_back(server: Server, tenant: Tenant) -> None:
-    job_id = tenant.submit()["id"]
+def test_a_client_that_goes_away_gives_its_place_back(own_settings: MakeSettings) -> None:
+    with serving(own_settings()) as server:
+        tenant = server.tenant()
+        job_id = tenant.submit()["id"]
 
-    with tenant.http.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        next(answer.iter_lines())
-        eventually(lambda: server.desk.streams.open == 1)
+        with tenant.http.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+            next(answer.iter_lines())
+            eventually(lambda: server.desk.streams.open == 1, what="the place to be taken")
 
-    eventually(lambda: server.desk.streams.open == 0)
+        eventually(lambda: server.desk.streams.open == 0, what="the place to be given back")
 
 
 def test_a_stream_ends_when_its_job_is_deleted(server: Server, tenant: Tenant) -> None:
