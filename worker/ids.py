@@ -2,7 +2,11 @@
 
 import random
 import secrets
+import threading
 import time
+
+_lock = threading.Lock()
+_last = [0]
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -11,7 +15,16 @@ def new(prefix: str, now_ms: int | None = None) -> str:
     """An id such as `job_01kqzv…`: 48 bits of milliseconds, then 80 random bits, in Crockford's base 32 (as ULIDs)."""
     moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     # Not the system's randomness: ids need not be unguessable, and each read of it gives the interpreter lock away.
-    return _name(prefix, (moment << 80) | random.getrandbits(80))
+    return _name(prefix, _after(moment << 80, random.getrandbits(79)))
+
+
+def _after(moment: int, chance: int) -> int:
+    """Those of one process and millisecond sort in the order in which they were made, as ULIDs may."""
+    with _lock:
+        last = _last[0]
+        number = moment | chance if last >> 80 != moment >> 80 else last + 1 + (chance >> 47)
+        _last[0] = number
+        return number
 
 
 def _name(prefix: str, number: int) -> str:
