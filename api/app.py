@@ -72,9 +72,11 @@ def build(
     is_leaving: Callable[[], bool] = lambda: False,
     streams: Streams | None = None,
     look_every_s: float = LOOK_EVERY_S,
+    flush_every_s: float = FLUSH_EVERY_S,
 ) -> FastAPI:
     """The application; `is_leaving` tells long answers that the process wants to end.
 
+    What is counted is the process's: of several applications in one, the first to flush takes all of it.
     It closes the context at its end, also one that was given.
     """
 
@@ -82,7 +84,8 @@ def build(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         own = await run_in_threadpool(contexts.build, settings) if context is None else context
         try:
-            async with _open(own, Watch(own, is_leaving, look_every_s), streams or Streams()) as desk:
+            watch = Watch(own, is_leaving, look_every_s)
+            async with _open(own, watch, streams or Streams(), flush_every_s) as desk:
                 app.state.desk = desk
                 yield
         finally:
@@ -110,7 +113,7 @@ def build(
 
 
 @asynccontextmanager
-async def _open(context: Context, watch: Watch, streams: Streams) -> AsyncIterator[Desk]:
+async def _open(context: Context, watch: Watch, streams: Streams, flush_every_s: float) -> AsyncIterator[Desk]:
     """Start what runs beside the requests; at the end finish every order taken."""
     await run_in_threadpool(_warm, context)
     desk = Desk(
@@ -123,7 +126,9 @@ async def _open(context: Context, watch: Watch, streams: Streams) -> AsyncIterat
         listener=None if context.settings.gemini_webhooks == "off" else Listener(context),
     )
     desk.writer.start()
-    beside = [asyncio.create_task(work) for work in (desk.watch.listen(), desk.watch.look(), _flush(context))]
+    beside = [
+        asyncio.create_task(work) for work in (desk.watch.listen(), desk.watch.look(), _flush(context, flush_every_s))
+    ]
     try:
         yield desk
     finally:
@@ -142,7 +147,7 @@ def _warm(context: Context) -> None:
     heap.settle()
 
 
-async def _flush(context: Context) -> None:
+async def _flush(context: Context, every_s: float) -> None:
     while True:
-        await asyncio.sleep(FLUSH_EVERY_S)
+        await asyncio.sleep(every_s)
         await run_in_threadpool(exposition.flush, context)
