@@ -17,7 +17,7 @@ from sqlmodel import Session
 from worker.errors import SettingsError, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: what the schema of this release is called."""
 
 BUSY_S = 10

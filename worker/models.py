@@ -137,8 +137,11 @@ class Job(SQLModel, table=True):
     previous_interaction_id: str | None = None
     retry_of: str | None = None
     conversation_id: str
+    environment_id: str | None = None
+    key_id: str | None = None
     webhook_url: str | None = None
     webhook_events: list[str] | None = Field(default=None, sa_type=Json)
+    webhook_config: dict[str, Any] | None = Field(default=None, sa_type=Json)
     user_metadata: dict[str, str] = Field(sa_type=Json, sa_column_kwargs={"name": "metadata"})
     labels: dict[str, str] = Field(sa_type=Json)
     substitutions: list[dict[str, str]] = Field(sa_type=Json)
@@ -197,6 +200,46 @@ class Interaction(SQLModel, table=True):
     status: str | None = None
     orphan: bool = False
     usage: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    usage_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    usage_tries: int = 0
+
+    __table_args__ = (_partial("ix_interaction_usage", "usage_due_at IS NOT NULL", "usage_due_at"),)
+
+
+class UsageEntry(SQLModel, table=True):
+    """The tokens of one interaction, by kind; outlives its job, so that sums and quotas forget nothing."""
+
+    __tablename__ = "usage_entry"
+
+    token: str = Field(primary_key=True)
+    project_id: str = Field(foreign_key="project.id")
+    key_id: str | None = None
+    job_id: str
+    turn: int
+    kind: str
+    target: str
+    at: datetime = Field(sa_type=UtcDateTime, index=True)
+    input_tokens: int = Field(sa_type=sa.BigInteger)
+    cached_tokens: int = Field(sa_type=sa.BigInteger)
+    output_tokens: int = Field(sa_type=sa.BigInteger)
+    thought_tokens: int = Field(sa_type=sa.BigInteger)
+    tool_use_tokens: int = Field(sa_type=sa.BigInteger)
+    total_tokens: int = Field(sa_type=sa.BigInteger)
+
+    __table_args__ = (
+        sa.Index("ix_usage_entry_project", "project_id", "at"),
+        sa.Index("ix_usage_entry_job", "job_id"),
+    )
+
+
+class Holding(SQLModel, table=True):
+    """Something that the upstream keeps for a project, by its name there: a file by URI, an environment by id."""
+
+    name: str = Field(primary_key=True)
+    kind: str
+    project_id: str = Field(foreign_key="project.id")
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class Result(SQLModel, table=True):
