@@ -8,7 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -26,6 +28,14 @@ PRAGMAS = ("journal_mode=wal", "synchronous=full", f"busy_timeout={BUSY_S * 1000
 POSTGRES_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
 )
+
+
+def _dumped(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+JSON: dict[str, Any] = {"json_serializer": _dumped, "json_deserializer": orjson.loads}
+"""The same JSON as everywhere else: PostgreSQL gives 1e20 back as an integer, which orjson would read but not write."""
 
 
 class Database:
@@ -87,6 +97,7 @@ def _sqlite(url: str, *, write: bool, connections: int = 1) -> sa.Engine:
         max_overflow=0,
         pool_timeout=30,
         hide_parameters=True,
+        **JSON,
         connect_args={"check_same_thread": False, "timeout": BUSY_S},
     )
     pragmas = PRAGMAS if write else (*PRAGMAS[2:], "query_only=on")
@@ -114,6 +125,7 @@ def _postgres(url: str, connections: int) -> sa.Engine:
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,
+        **JSON,
         connect_args={"connect_timeout": 5, "options": POSTGRES_OPTIONS},
     )
 

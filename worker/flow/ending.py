@@ -19,6 +19,8 @@ from worker.store import jobs, moves, results
 MAX_TURNS = 100
 """An upstream that never stops asking for a continuation must not run for ever."""
 
+MAX_SUM = 2**63
+
 RUNNING = {Status.IN_PROGRESS, Status.CANCELLING}
 AS_IT_IS = {
     "completed": Status.COMPLETED,
@@ -108,11 +110,14 @@ def total(before: dict[str, Any] | None, now: dict[str, Any] | None) -> dict[str
     if not before or not now:
         return now or before
     summed = {
-        name: value + before[name]
-        for name, value in now.items()
-        if isinstance(value, int | float) and isinstance(before.get(name), int | float)
+        name: value + before[name] for name, value in now.items() if _is_number(value) and _is_number(before.get(name))
     }
-    return {**before, **now, **summed}
+    # A sum that no JSON reader takes would make the job unreadable.
+    return {**before, **now, **{name: value for name, value in summed.items() if abs(value) < MAX_SUM}}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _require_action(session: Session, ending: Ending) -> list[Job]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import orjson
-
+from worker.gemini import clean
 from worker.gemini.refusal import read_refusal
 
 THOUGHT_MAX = 500
@@ -63,11 +62,8 @@ def read_answer(upstream_id: str, http_status: int, headers: Mapping[str, str], 
     """Return what an HTTP answer says; a 2xx without a JSON object that has a status is trouble."""
     if not 200 <= http_status < 300:
         return _refused(upstream_id, http_status, headers, body)
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        value = None
-    status = value.get("status") if isinstance(value, dict) else None
+    value = clean.parse_object(body)
+    status = value.get("status")
     if not isinstance(status, str) or not status:
         return Answer(upstream_id=upstream_id, kind=AnswerKind.TROUBLE, http_status=http_status)
     steps, updated = value.get("steps"), value.get("updated")

@@ -6,7 +6,6 @@ anything that the API or a prompt said.
 """
 
 import concurrent.futures
-import json
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.errors import CreateLost, CreateRefused, UpstreamError
+from worker.gemini import clean
 from worker.gemini.access import Access, segment
 from worker.gemini.answer import ENDED
 from worker.gemini.loop import LoopThread
@@ -231,8 +231,8 @@ def _cancel_kind(status: int) -> CancelKind:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = clean.parse(body)
+    except ValueError:
         return {}
     if isinstance(value, list) and value:
         value = value[0]

@@ -7,13 +7,16 @@ the caller's own input, which some answers repeat, only loses its bytes and gain
 import re
 from base64 import b64decode
 from binascii import Error as BadBase64
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.gemini.clean import entries
+
 KINDS = frozenset({"image", "audio", "video", "document"})
-MAX_DEPTH = 200
-"""Deeper JSON is cut: serialisers give up at 254 levels, and nothing of use lives down there."""
+MAX_MEDIA = 1000
+MIME_TYPE_MAX = 255
 
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[ \w.+=\"-]+)*", re.ASCII)
 _SKIPPED = frozenset({"arguments"})
@@ -33,7 +36,7 @@ class Media:
 def take_media(root: dict[str, Any], outputs: list[dict[str, Any]]) -> tuple[list[Media], list[str]]:
     """Take all inline media out of `root`, those in `outputs` (contents within it) first; return them, and notes."""
     taken: list[Media] = []
-    notes: list[str] = []
+    left = Counter[str]()
     seen: set[int] = set()
     ours = ((content, False) for content in outputs)
     for content, is_input in (*ours, *_contents(root)):
@@ -44,16 +47,14 @@ def take_media(root: dict[str, Any], outputs: list[dict[str, Any]]) -> tuple[lis
             content["size"] = len(content.pop("data")) * 3 // 4
             content["omitted"] = True
             continue
-        data = _decoded(content["data"])
+        data = _decoded(content["data"]) if len(taken) < MAX_MEDIA else None
         if data is None:
-            notes.append(f"an output of type {content['type']} is not valid base64 and was left as it is")
+            left[content["type"]] += 1
             continue
-        kind, mime_type = content["type"], content.get("mime_type")
-        is_mime_type = isinstance(mime_type, str) and _MIME_TYPE.fullmatch(mime_type) is not None
-        taken.append(Media(len(taken), kind, str(mime_type) if is_mime_type else "application/octet-stream", data))
+        taken.append(Media(len(taken), content["type"], _mime_type(content), data))
         del content["data"]
         content |= {"artifact": taken[-1].n, "size": len(data)}
-    return taken, notes
+    return taken, [_left_note(kind, number) for kind, number in left.items()]
 
 
 def is_inline(content: Any) -> bool:
@@ -67,29 +68,6 @@ def is_inline(content: Any) -> bool:
     )
 
 
-def tidy(root: Any, *, has_nul: bool) -> bool:
-    """Cut what is nested too deep and, if `has_nul`, put a space for each NUL, which databases refuse. True if it cut.
-
-    A space is one byte and one character as NUL is, so that offsets into the text stay right.
-    """
-    was_cut = False
-    stack: list[tuple[Any, int]] = [(root, 1)]
-    while stack:
-        node, depth = stack.pop()
-        if has_nul and isinstance(node, dict):
-            for key in [key for key in node if "\0" in key]:
-                node[key.replace("\0", " ")] = node.pop(key)
-        for key, child in list(_entries(node)):
-            if isinstance(child, (dict, list)):
-                if depth >= MAX_DEPTH:
-                    node[key], was_cut = None, True
-                else:
-                    stack.append((child, depth + 1))
-            elif has_nul and isinstance(child, str) and "\0" in child:
-                node[key] = child.replace("\0", " ")
-    return was_cut
-
-
 def _contents(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
     """Yield every inline media content in the order of the JSON, and whether it is the caller's own input."""
     stack: list[tuple[Any, bool]] = [(root, False)]
@@ -98,13 +76,33 @@ def _contents(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
         if is_inline(node):
             yield node, is_input
             continue
-        inner = is_input or (isinstance(node, dict) and node.get("type") == "user_input")
-        children = [(child, inner or key == "input") for key, child in _entries(node) if key not in _SKIPPED]
-        stack.extend(pair for pair in reversed(children) if isinstance(pair[0], (dict, list)))
+        children = [
+            (child, is_input or _is_input(root, node, key, child))
+            for key, child in entries(node)
+            if isinstance(child, (dict, list)) and key not in _SKIPPED
+        ]
+        stack.extend(reversed(children))
 
 
-def _entries(node: Any) -> Iterator[tuple[Any, Any]]:
-    return iter(node.items()) if isinstance(node, dict) else enumerate(node)
+def _is_input(root: dict[str, Any], node: Any, key: Any, child: Any) -> bool:
+    """Whether this is what the caller sent: the field `input`, or a step of that type; deeper it may mean anything."""
+    if node is root:
+        return bool(key == "input")
+    return node is root.get("steps") and isinstance(child, dict) and child.get("type") == "user_input"
+
+
+def _mime_type(content: dict[str, Any]) -> str:
+    """Return the MIME type that a content has; MCP servers, whose answers are passed through, spell it differently."""
+    for name in ("mime_type", "mimeType"):
+        value = content.get(name)
+        if isinstance(value, str) and len(value) <= MIME_TYPE_MAX and _MIME_TYPE.fullmatch(value):
+            return value
+    return "application/octet-stream"
+
+
+def _left_note(kind: str, number: int) -> str:
+    subject = f"an output of type {kind} is" if number == 1 else f"{number} outputs of type {kind} are"
+    return f"{subject} not valid base64, or one too many, and left in the steps"
 
 
 def _decoded(data: str) -> bytes | None:

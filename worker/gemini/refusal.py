@@ -11,9 +11,8 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Literal
 
-import orjson
-
 from worker.errors import CreateLost, CreateRefused, CreateRejected, UpstreamError
+from worker.gemini import clean
 
 Create503 = Literal["refused", "unconfirmed"]
 
@@ -101,8 +100,8 @@ def _meaning(refusal: Refusal, create_503: Create503) -> type[UpstreamError]:
 
 def _error(body: bytes) -> dict[str, Any]:
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = clean.parse(body)
+    except ValueError:
         return {}
     if isinstance(value, list) and value:
         value = value[0]

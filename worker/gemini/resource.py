@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
-import orjson
-
+from worker.gemini import clean
 from worker.gemini.answer import ENDED, short
 from worker.gemini.rules import FIELDS
 
@@ -41,12 +40,8 @@ class Resource:
 
 def read_resource(asked_id: str, body: bytes) -> Resource | None:
     """Return what a 2xx body says; None where it names no status, or no model or agent that a job could have."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(value, dict):
-        return None
+    value = clean.parse_object(body)
+    clean.tidy(value, has_nul=False)
     # The resource's own spelling of its id: the same run must not be known by two.
     upstream_id = value["id"] if is_id(value.get("id")) else asked_id
     status, agent, model = value.get("status"), value.get("agent"), value.get("model")

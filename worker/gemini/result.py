@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 
 from worker.errors import ResultTooLarge
+from worker.gemini import clean
 from worker.gemini.failure import Failure, classify_failure, errors_of
-from worker.gemini.media import Media, is_inline, take_media, tidy
+from worker.gemini.media import Media, is_inline, take_media
 from worker.gemini.output import Citation, contents_of, final_steps, write_output
 
 __all__ = [
@@ -23,6 +24,10 @@ __all__ = [
     "classify_failure",
     "read_outcome",
 ]
+
+
+MAX_CALLS, MAX_CALLS_BYTES = 1000, 4 * 1024 * 1024
+"""How many calls a job may wait for, and how long they may be: they are part of its row."""
 
 
 class UnreadableBodyError(ValueError):
@@ -63,15 +68,19 @@ class Outcome:
 def read_outcome(body: bytes | dict[str, Any], *, max_bytes: int, wants_json: bool = False) -> Outcome:
     """Return what the final body holds; a dict is taken over and altered.
 
-    Raises ResultTooLarge when the body without its media is over `max_bytes`, UnreadableBodyError for no JSON object.
+    Raises ResultTooLarge when the body without its media is over `max_bytes`, or the calls to answer are too many or
+    too long; UnreadableBodyError for no JSON object.
     """
     root = _parsed(body)
-    was_cut = tidy(root, has_nul=not isinstance(body, bytes) or b"\\u0000" in body)
+    was_cut = clean.tidy(root, has_nul=not isinstance(body, bytes) or b"\\u0000" in body or b"\0" in body)
     steps = _steps(root)
     last = final_steps(steps)
     media, notes = take_media(root, [item for step in last for item in contents_of(step) if is_inline(item)])
     if (not isinstance(body, bytes) or len(body) > max_bytes) and len(orjson.dumps(root)) > max_bytes:
         raise ResultTooLarge(f"the result is over {max_bytes} bytes without its media")
+    calls = _open_calls(steps)
+    if root.get("status") == "requires_action":
+        _bound(calls)
     output = write_output(last)
     return Outcome(
         status=_text(root.get("status")),
@@ -80,7 +89,7 @@ def read_outcome(body: bytes | dict[str, Any], *, max_bytes: int, wants_json: bo
         citations=output.citations,
         usage=root["usage"] if isinstance(root.get("usage"), dict) else None,
         errors=errors_of(root, steps),
-        function_calls=_open_calls(steps),
+        function_calls=calls,
         media=tuple(media),
         raw=root,
         continuation_token=_text(root.get("continuation_token")),
@@ -92,8 +101,8 @@ def read_outcome(body: bytes | dict[str, Any], *, max_bytes: int, wants_json: bo
 
 def _parsed(body: bytes | dict[str, Any]) -> dict[str, Any]:
     try:
-        value = orjson.loads(body) if isinstance(body, bytes) else body
-    except orjson.JSONDecodeError:
+        value = clean.parse(body) if isinstance(body, bytes) else body
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise UnreadableBodyError("the body is not a JSON object")
@@ -115,7 +124,7 @@ def _json(runs: tuple[str, ...]) -> Any:
             value = {"value": orjson.loads(text)}
         except orjson.JSONDecodeError:
             continue
-        tidy(value, has_nul=True)
+        clean.tidy(value, has_nul=True)
         return value["value"]
     return None
 
@@ -129,6 +138,13 @@ def _open_calls(steps: list[dict[str, Any]]) -> tuple[FunctionCall, ...]:
         if step.get("type") == "function_call" and name and name not in answered:
             calls[name] = FunctionCall(name, _text(step.get("name")) or "", step.get("arguments"))
     return tuple(calls.values())
+
+
+def _bound(calls: tuple[FunctionCall, ...]) -> None:
+    if len(calls) > MAX_CALLS:
+        raise ResultTooLarge(f"more than {MAX_CALLS} function calls wait for their results")
+    if len(orjson.dumps([(call.id, call.name, call.arguments) for call in calls])) > MAX_CALLS_BYTES:
+        raise ResultTooLarge(f"the function calls that wait for their results are over {MAX_CALLS_BYTES} bytes")
 
 
 def _text(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.errors import ResultTooLarge
-from worker.gemini.media import Media
+from worker.gemini.media import MAX_MEDIA, Media
 from worker.gemini.result import FunctionCall, Outcome, UnreadableBodyError, classify_failure, read_outcome
 
 MAX = 1_000_000
@@ -116,9 +116,11 @@ def test_a_mime_type_that_is_none_becomes_a_harmless_one(mime_type: Any) -> None
 def test_the_callers_own_input_loses_its_bytes_without_becoming_an_artifact() -> None:
     question = {"type": "user_input", "content": [picture()]}
 
-    outcome = read({"input": [picture()], "steps": [question, says(text("a"))]})
+    result = {"type": "mcp_server_tool_result", "result": {"input": [picture()]}}
+    outcome = read({"input": [picture()], "steps": [question, result, says(text("a"))]})
 
-    assert outcome.media == ()
+    assert [media.n for media in outcome.media] == [0]
+    assert outcome.raw["steps"][1]["result"]["input"][0]["artifact"] == 0
     assert outcome.raw["steps"][0]["content"][0] == {
         "type": "image",
         "mime_type": "image/png",
@@ -126,6 +128,22 @@ def test_the_callers_own_input_loses_its_bytes_without_becoming_an_artifact() ->
         "omitted": True,
     }
     assert "data" not in outcome.raw["input"][0]
+
+
+def test_an_image_of_an_mcp_server_has_the_type_that_it_calls_mimetype() -> None:
+    shown = {"type": "image", "mimeType": "image/webp", "data": DATA}
+
+    outcome = read({"steps": [{"type": "mcp_server_tool_result", "result": [shown]}]})
+
+    assert [media.mime_type for media in outcome.media] == ["image/webp"]
+
+
+def test_of_too_many_media_the_rest_stays_in_the_steps() -> None:
+    outcome = read({"steps": [says(*(picture(data="QUJD") for _ in range(MAX_MEDIA + 5)))]})
+
+    assert len(outcome.media) == MAX_MEDIA
+    assert outcome.raw["steps"][0]["content"][-1]["data"] == "QUJD"
+    assert outcome.notes == ("5 outputs of type image are not valid base64, or one too many, and left in the steps",)
 
 
 def test_what_a_function_is_called_with_is_left_alone() -> None:
@@ -205,7 +223,7 @@ def test_media_do_not_count_towards_the_limit() -> None:
     assert len(outcome.media[0].data) == 100_000
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"a": ', b'{"a": "\\ud800"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"a": ', b"\xff"])
 def test_what_is_no_json_object_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableBodyError):
         read_outcome(body, max_bytes=MAX)
