@@ -52,6 +52,7 @@ HOMES = {
     "fastapi": "api",
     "google": "gemini",
     "httpx2": "cli gemini",
+    "jsonschema": "gemini",
     "jwt": "dev gemini",
     "kombu": "app process tasks ticker",
     "obstore": "artifacts",

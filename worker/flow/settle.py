@@ -12,7 +12,7 @@ from worker.errors import ArtifactStoreError, ResultTooLarge, Unavailable
 from worker.flow.end import end, failure
 from worker.flow.ending import RUNNING, Ending, decide, is_tried_again
 from worker.gemini.answer import Answer, AnswerKind
-from worker.gemini.request import wants_json
+from worker.gemini.request import schemas_of, wants_json
 from worker.gemini.result import Outcome, UnreadableBodyError, read_outcome
 from worker.models import Job
 from worker.retry import SETTLE
@@ -65,7 +65,7 @@ def _prepare(context: Context, claim: str, case: _Case, job: Job | None, body: b
         return []
     case.line.update(turn=job.turn, request_id=job.request_id)
     try:
-        case.ending = _ending(context, job, claim, case.answer, wants_json(orjson.loads(body or b"{}")))
+        case.ending = _ending(context, job, claim, case.answer, orjson.loads(body or b"{}"))
     except ArtifactStoreError as error:
         case.line.update(outcome="artifacts_unavailable", error=str(error))
         return _later(context, case.row, claim)
@@ -79,10 +79,15 @@ def _prepare(context: Context, claim: str, case: _Case, job: Job | None, body: b
     return []
 
 
-def _ending(context: Context, job: Job, claim: str, answer: Answer, asked_json: bool) -> Ending:  # noqa: FBT001
+def _ending(context: Context, job: Job, claim: str, answer: Answer, asked: dict[str, Any]) -> Ending:
     if answer.kind is AnswerKind.TOO_LARGE or answer.body is None:
         raise ResultTooLarge("the interaction's body is over the limit")
-    outcome = read_outcome(answer.body, max_bytes=context.settings.max_result_bytes, wants_json=asked_json)
+    outcome = read_outcome(
+        answer.body,
+        max_bytes=context.settings.max_result_bytes,
+        wants_json=wants_json(asked),
+        schemas=schemas_of(asked),
+    )
     # What another attempt replaces is not kept: nothing would name its media any more.
     shown = {} if is_tried_again(job, outcome) else _store_media(context, job, outcome)
     return Ending(job, claim, outcome, context.clock(), shown)

@@ -13,7 +13,7 @@ from worker.errors import Fault, Invalid
 from worker.gemini import rules, shapes
 from worker.gemini.rules import FIELDS, MAX_FAULTS, RESERVED
 
-__all__ = ["FIELDS", "RESERVED", "CreateRequest", "build", "validate", "wants_json", "warm"]
+__all__ = ["FIELDS", "RESERVED", "CreateRequest", "build", "schemas_of", "validate", "wants_json", "warm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,14 @@ def wants_json(fields: Mapping[str, Any]) -> bool:
     """Whether `response_format` asks for JSON, so that the output text is to be parsed."""
     formats = fields.get("response_format")
     return any(map(_is_json, formats if isinstance(formats, list) else [formats]))
+
+
+def schemas_of(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the JSON schemas that `response_format` asks for: of text formats, or one that is a schema itself."""
+    formats = fields.get("response_format")
+    asked: list[Any] = [wanted for wanted in (formats if isinstance(formats, list) else [formats]) if _is_json(wanted)]
+    found = [wanted.get("schema") if wanted.get("type") == "text" else wanted for wanted in asked]
+    return [schema for schema in found if isinstance(schema, Mapping)]
 
 
 def warm() -> None:

@@ -3,13 +3,14 @@
 Pure, and tolerant of anything: unknown steps, missing fields, wrong types. What a job becomes is decided elsewhere.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from worker.errors import ResultTooLarge
-from worker.gemini import clean
+from worker.gemini import clean, schema
 from worker.gemini.failure import Failure, classify_failure, errors_of
 from worker.gemini.media import Media, is_inline, take_media
 from worker.gemini.output import Citation, contents_of, final_steps, write_output
@@ -65,8 +66,14 @@ class Outcome:
     """Whether there is any text or media; thoughts and tool results alone are none."""
 
 
-def read_outcome(body: bytes | dict[str, Any], *, max_bytes: int, wants_json: bool = False) -> Outcome:
-    """Return what the final body holds; a dict is taken over and altered.
+def read_outcome(
+    body: bytes | dict[str, Any],
+    *,
+    max_bytes: int,
+    wants_json: bool = False,
+    schemas: Sequence[Mapping[str, Any]] = (),
+) -> Outcome:
+    """Return what the final body holds; a dict is taken over and altered. JSON is to fit one of the `schemas`.
 
     Raises ResultTooLarge when the body without its media is over `max_bytes`, or the calls to answer are too many or
     too long; UnreadableBodyError for no JSON object.
@@ -82,10 +89,11 @@ def read_outcome(body: bytes | dict[str, Any], *, max_bytes: int, wants_json: bo
     if root.get("status") == "requires_action":
         _bound(calls)
     output = write_output(last)
+    parsed, faults = _json(output.runs, schemas) if wants_json else (None, [])
     return Outcome(
         status=_text(root.get("status")),
         output_text=output.text or None,
-        output_json=_json(output.runs) if wants_json else None,
+        output_json=parsed,
         citations=output.citations,
         usage=root["usage"] if isinstance(root.get("usage"), dict) else None,
         errors=errors_of(root, steps),
@@ -94,7 +102,7 @@ def read_outcome(body: bytes | dict[str, Any], *, max_bytes: int, wants_json: bo
         raw=root,
         continuation_token=_text(root.get("continuation_token")),
         environment_id=_text(root.get("environment_id")),
-        notes=(*notes, *(["the result was cut where it is nested too deep"] if was_cut else [])),
+        notes=(*notes, *faults, *(["the result was cut where it is nested too deep"] if was_cut else [])),
         has_output=bool(output.text.strip()) or output.has_media,
     )
 
@@ -117,16 +125,31 @@ def _steps(root: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "model_output", "content": outputs}] if isinstance(outputs, list) else []
 
 
-def _json(runs: tuple[str, ...]) -> Any:
-    """Return the parsed output: of all text if that is JSON, else of its last run; None if neither is."""
+def _json(runs: tuple[str, ...], schemas: Sequence[Mapping[str, Any]]) -> tuple[Any, list[str]]:
+    """Return the parsed output (of all text if that is JSON, else of its last run), and notes of what is wrong."""
     for text in ("".join(runs), *runs[-1:]):
         try:
-            value = {"value": orjson.loads(text)}
+            found = {"value": orjson.loads(text)}
         except orjson.JSONDecodeError:
             continue
-        clean.tidy(value, has_nul=True)
-        return value["value"]
-    return None
+        clean.tidy(found, has_nul=True)
+        return found["value"], _mismatch(found["value"], schemas)
+    return None, ["output_json is null: the output is not the JSON that was asked for"] if runs else []
+
+
+def _mismatch(value: Any, schemas: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a note if the value fits none of the schemas, or if that cannot be told."""
+    told: list[str] = []
+    for asked in schemas:
+        try:
+            places = schema.mismatches(asked, value)
+        except schema.UncheckableError as error:
+            told.append(f"output_json was not checked against its schema: {error}")
+            continue
+        if not places:
+            return []
+        told.append(f"output_json does not match the schema that was asked for at {', '.join(places)}")
+    return told[:1]
 
 
 def _open_calls(steps: list[dict[str, Any]]) -> tuple[FunctionCall, ...]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.errors import Fault, Invalid
-from worker.gemini.request import build, validate, wants_json
+from worker.gemini.request import build, schemas_of, validate, wants_json
 
 MODEL = {"model": "gemini-3.8-flash", "input": "hello"}
 RESEARCH = {"agent": "deep-research-preview-04-2026", "input": "hello"}
@@ -304,6 +304,22 @@ def test_a_build_without_a_target_is_refused() -> None:
 )
 def test_json_is_wanted_where_the_response_format_says_so(formats: Any, *, wanted: bool) -> None:
     assert wants_json({"response_format": formats}) is wanted
+
+
+@pytest.mark.parametrize(
+    ("formats", "schemas"),
+    [
+        (None, []),
+        ({"type": "text", "mime_type": "application/json"}, []),
+        ({"type": "text", "mime_type": "application/json", "schema": {"type": "object"}}, [{"type": "object"}]),
+        ([{"type": "image"}, {"type": "text", "schema": {"type": "STRING"}}], [{"type": "STRING"}]),
+        ({"type": "object", "properties": {}}, [{"type": "object", "properties": {}}]),
+        ({"type": "text", "schema": "x"}, []),
+        ("json", []),
+    ],
+)
+def test_the_schemas_that_are_asked_for_are_found(formats: Any, schemas: list[Any]) -> None:
+    assert schemas_of({"response_format": formats}) == schemas
 
 
 def test_importing_the_package_does_not_import_the_sdk() -> None:

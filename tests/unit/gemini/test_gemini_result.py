@@ -13,6 +13,7 @@ from worker.gemini.result import FunctionCall, Outcome, UnreadableBodyError, cla
 MAX = 1_000_000
 PIXEL = bytes(range(256))
 DATA = b64encode(PIXEL).decode()
+MISMATCH = "does not match the schema that was asked for at"
 Json = dict[str, Any]
 
 
@@ -194,6 +195,28 @@ def test_the_older_schema_is_read_too() -> None:
 def test_json_is_parsed_where_it_was_asked_for(steps: list[Json], parsed: Any) -> None:
     assert read({"steps": steps}, wants_json=True).output_json == parsed
     assert read({"steps": steps}).output_json is None
+
+
+@pytest.mark.parametrize(
+    ("words", "schemas", "notes"),
+    [
+        ('{"a": 1}', [{"type": "OBJECT", "required": ["a"]}], []),
+        ('{"a": "x"}', [{"properties": {"a": {"type": "integer"}}}], [f"{MISMATCH} /a: type"]),
+        ('{"a": 1}', [{"type": "string"}, {"type": "object"}], []),
+        ('{"a": 1}', [{"type": "string"}, {"type": "array"}], [f"{MISMATCH} the root: type"]),
+        ('{"a": 1}', [{"$ref": "https://nowhere.example/"}], ["was not checked against its schema: "]),
+        ("Sorry, no.", [{"type": "string"}], ["is null: "]),
+        ("null", [{"nullable": True}], []),
+    ],
+)  # fmt: skip
+def test_json_is_held_against_the_schema_that_was_asked_for(words: str, schemas: list[Json], notes: list[str]) -> None:
+    body = orjson.dumps({"status": "completed", "steps": [says(text(words))]})
+
+    outcome = read_outcome(body, max_bytes=MAX, wants_json=True, schemas=schemas)
+
+    assert len(outcome.notes) == len(notes)
+    assert all(note.startswith(f"output_json {told}") for note, told in zip(outcome.notes, notes, strict=True))
+    assert outcome.output_json == (None if words == "Sorry, no." else orjson.loads(words))
 
 
 def call(name: str, **more: Any) -> Json:
