@@ -64,7 +64,8 @@ class Source:
     """Something the text rests on; `number` counts by first use."""
 
     number: int
-    url: str
+    url: str | None
+    """Where it is, if it is on the web."""
     title: str
 
 
@@ -88,23 +89,26 @@ def of(outcome: Mapping[str, Any]) -> Report:
     text = str(outcome.get("output_text") or "").replace(OPEN, "\ufffd").replace(CLOSE, "\ufffd")
     if not text and outcome.get("output_json") is not None:
         text = f"```json\n{orjson.dumps(outcome['output_json'], option=orjson.OPT_INDENT_2).decode()}\n```"
-    by_url: dict[str, Source] = {}
+    known: dict[str, Source] = {}
     marks: set[tuple[int, int]] = set()
     for citation in outcome.get("citations") or ():
-        url = str(citation.get("url") or "")
-        if not _is_web(url):
+        url, title = str(citation.get("url") or ""), _one_line(str(citation.get("title") or ""))
+        is_web = _is_web(url)
+        # A file has pages and no address that a reader could follow: each page is a source of its own.
+        name = url if is_web else title or _one_line(url)
+        if not name:
             continue
-        source = by_url.setdefault(url, Source(len(by_url) + 1, url, _one_line(str(citation.get("title") or url))))
+        source = known.setdefault(name, Source(len(known) + 1, url if is_web else None, title or _one_line(name)))
         end = citation.get("end_index")
         if isinstance(end, int) and 0 < end <= len(text):
             marks.add((end, source.number))
-    return Report(text, list(by_url.values()), sorted(marks), outcome.get("artifacts") or ())
+    return Report(text, list(known.values()), sorted(marks), outcome.get("artifacts") or ())
 
 
 def markdown(report: Report) -> str:
     """Markdown with footnotes; artifacts are linked."""
     parts = _parts(report, lambda number: f"[^{number}]")
-    notes = "\n".join(f"[^{source.number}]: [{_bare(source.title)}]({_href(source.url)})" for source in report.sources)
+    notes = "\n".join(f"[^{source.number}]: {_markdown_source(source)}" for source in report.sources)
     return "\n\n".join(filter(None, [*parts, notes])) + "\n"
 
 
@@ -113,10 +117,7 @@ def html(report: Report, title: str) -> str:
     text = "\n\n".join(_parts(report, lambda number: f"{OPEN}{number}{CLOSE}"))
     body = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).render(text)
     body = REFERENCE.sub(r'<sup><a href="#source-\1">[\1]</a></sup>', body)
-    items = "".join(
-        f'<li id="source-{source.number}"><a href="{escape(_href(source.url))}">{escape(source.title)}</a></li>'
-        for source in report.sources
-    )
+    items = "".join(f'<li id="source-{source.number}">{_html_source(source)}</li>' for source in report.sources)
     notes = f"<section><h2>Sources</h2><ol>{items}</ol></section>" if items else ""
     safe = nh3.clean(
         body + notes,
@@ -131,6 +132,16 @@ def html(report: Report, title: str) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
         f"<body>\n{safe}\n</body></html>\n"
     )
+
+
+def _markdown_source(source: Source) -> str:
+    title = _bare(source.title)
+    return f"[{title}]({_href(source.url)})" if source.url else title
+
+
+def _html_source(source: Source) -> str:
+    title = escape(source.title)
+    return f'<a href="{escape(_href(source.url))}">{title}</a>' if source.url else title
 
 
 def _parts(report: Report, mark: Callable[[int], str]) -> list[str]:

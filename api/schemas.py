@@ -53,8 +53,8 @@ class Progress(BaseModel):
 class Citation(BaseModel):
     """What a part of the text rests on; indexes count characters of `output_text`, the end excluded."""
 
-    url: str | None
-    title: str | None
+    url: str | None = Field(description="Of a web page or a place; a cited file's URI, if it has one.")
+    title: str | None = Field(description="Of a file its name and page.")
     start_index: int | None
     end_index: int | None
 

@@ -5,24 +5,14 @@ Media between texts become `![image](artifact:N)`, other kinds `[audio](artifact
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.gemini.citations import Citation, citations_of
 from worker.gemini.media import KINDS
 
-_ARTIFACT = re.compile(r"\]\(artifact:(\d{1,6})\)")
 _URI = re.compile(r"(?:https?|gs)://[^\s<>()\[\]\"'\\]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A source for a part of the text: offsets in characters, the end excluded."""
-
-    url: str
-    title: str | None
-    start_index: int
-    end_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +23,6 @@ class Output:
     citations: tuple[Citation, ...]
     runs: tuple[str, ...]
     has_media: bool
-
-
-def link_artifacts(text: str, url_of: Callable[[int], str], count: int) -> str:
-    """Return the text with its URL in the place of each artifact below `count`; offsets behind it move."""
-    return _ARTIFACT.sub(lambda m: f"]({url_of(int(m[1]))})" if int(m[1]) < count else m[0], text)
 
 
 def final_steps(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -59,7 +44,7 @@ def write_output(steps: list[dict[str, Any]]) -> Output:
         text = "" if piece is None else _text(piece)
         if piece is not None and text:
             page.write(text, is_paragraph=not runs[-1])
-            citations += _citations(piece, text, page.length - len(text))
+            citations += citations_of(piece, text, page.length - len(text))
             runs[-1].append(text)
             continue
         if runs[-1]:
@@ -116,51 +101,3 @@ def _placeholder(content: dict[str, Any]) -> str:
     if isinstance(number, int):
         return f"{'!' if kind == 'image' else ''}[{kind}](artifact:{number})"
     return f"[{kind}]({uri})" if isinstance(uri, str) and _URI.fullmatch(uri) else ""
-
-
-def _citations(content: dict[str, Any], text: str, start: int) -> Iterator[Citation]:
-    """Yield the URL citations of one text, which stands at `start`; upstream counts bytes of each text by itself."""
-    annotations = content.get("annotations")
-    found = [
-        annotation
-        for annotation in (annotations if isinstance(annotations, list) else [])
-        if isinstance(annotation, dict)
-        and annotation.get("type") == "url_citation"
-        and isinstance(annotation.get("url"), str)
-    ]
-    size = len(text.encode("utf-8", "surrogatepass"))
-    spans = []
-    for annotation in found:
-        first = _index(annotation.get("start_index"), 0, size)
-        spans.append((first, max(first, _index(annotation.get("end_index"), size, size))))
-    chars = _char_offsets(text, {index for span in spans for index in span})
-    for annotation, (first, last) in zip(found, spans, strict=True):
-        title = annotation.get("title")
-        yield Citation(
-            annotation["url"], title if isinstance(title, str) else None, start + chars[first], start + chars[last]
-        )
-
-
-def _index(value: Any, default: int, size: int) -> int:
-    """Return a byte offset within the text; JSON may hold it as a string or a float, or leave out a zero."""
-    try:
-        index = default if value is None or isinstance(value, bool) else int(value)
-    except (TypeError, ValueError, OverflowError):
-        index = default
-    return min(max(index, 0), size)
-
-
-def _char_offsets(text: str, byte_offsets: set[int]) -> dict[int, int]:
-    """Return the character offset of each byte offset; one within a character counts as its start."""
-    if text.isascii():
-        return {offset: offset for offset in byte_offsets}
-    data = text.encode("utf-8", "surrogatepass")
-    chars, known, done = 0, 0, {}
-    for offset in sorted(byte_offsets):
-        cut = offset
-        while 0 < cut < len(data) and data[cut] & 0xC0 == 0x80:
-            cut -= 1
-        chars += len(data[known:cut].decode("utf-8", "surrogatepass"))
-        known = cut
-        done[offset] = chars
-    return done

@@ -11,9 +11,10 @@ import orjson
 
 from worker.errors import ResultTooLarge
 from worker.gemini import clean, schema
+from worker.gemini.citations import Citation
 from worker.gemini.failure import Failure, classify_failure, errors_of
 from worker.gemini.media import Media, is_inline, take_media
-from worker.gemini.output import Citation, contents_of, final_steps, write_output
+from worker.gemini.output import contents_of, final_steps, write_output
 
 __all__ = [
     "Citation",
@@ -50,7 +51,7 @@ class Outcome:
 
     status: str | None
     output_text: str | None = field(repr=False)
-    """Markdown; None without any text. Media in it are `![image](artifact:N)`: see `output.link_artifacts`."""
+    """Markdown; None without any text. Media in it are `![image](artifact:N)`."""
     output_json: Any = field(repr=False)
     citations: tuple[Citation, ...] = field(repr=False)
     usage: dict[str, Any] | None

@@ -28,10 +28,27 @@ def test_a_source_without_a_place_is_listed_only(end: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["javascript:alert(1)", "data:text/html,x", "", None, "//a.example", "https://[bad", "http:"]
+    "url", ["javascript:alert(1)", "data:text/html,x", "", None, "//a.example", "https://[bad", "http:", "gs://b/f.pdf"]
 )
-def test_a_source_that_is_no_web_address_is_left_out(url: object) -> None:
+def test_a_source_that_is_no_web_address_is_named_and_not_linked(url: object) -> None:
     citations = [{"url": url, "title": "A", "start_index": 0, "end_index": 3}]
+    found = report.of({"output_text": "One two.", "citations": citations})
+
+    assert report.markdown(found) == "One[^1] two.\n\n[^1]: A\n"
+    assert '<li id="source-1">A</li>' in report.html(found, "t")
+
+
+def test_each_page_of_a_file_is_a_source_of_its_own() -> None:
+    pages = [("gs://b/f.pdf", "f.pdf, page 1"), ("gs://b/f.pdf", "f.pdf, page 2"), (None, "f.pdf, page 1")]
+    citations = [{"url": url, "title": title, "start_index": 0, "end_index": 3} for url, title in pages]
+
+    found = report.markdown(report.of({"output_text": "One two.", "citations": citations}))
+
+    assert found == "One[^1][^2] two.\n\n[^1]: f.pdf, page 1\n[^2]: f.pdf, page 2\n"
+
+
+def test_a_source_without_a_name_is_left_out() -> None:
+    citations = [{"url": None, "title": None, "start_index": 0, "end_index": 3}]
 
     assert report.markdown(report.of({"output_text": "One two.", "citations": citations})) == "One two.\n"
 

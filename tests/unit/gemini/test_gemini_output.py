@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from worker.gemini.output import Citation, final_steps, link_artifacts, write_output
+from worker.gemini.citations import Citation
+from worker.gemini.output import final_steps, write_output
 
 Step = dict[str, Any]
 
@@ -103,11 +104,65 @@ def test_citations_are_in_the_order_of_the_text_and_each_once() -> None:
     assert [output.text[c.start_index : c.end_index] for c in output.citations] == ["é", "one", "tw", "two"]
 
 
-def test_other_annotations_are_left_out() -> None:
-    others = [{"type": "file_citation", "url": "x"}, cites("x") | {"url": 5}, {"type": "url_citation"}, "x", None]
+FILE: Step = {"type": "file_citation", "start_index": 0, "end_index": 1}
+PLACE: Step = {"type": "place_citation", "start_index": 0, "end_index": 1}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "url", "title"),
+    [
+        (FILE | {"document_uri": "gs://b/r.pdf", "file_name": "r.pdf"}, "gs://b/r.pdf", "r.pdf"),
+        (FILE | {"file_name": "r.pdf", "page_number": 7}, None, "r.pdf, page 7"),
+        (FILE | {"source": "handbook", "page_number": True}, None, "handbook"),
+        (FILE | {"document_uri": "gs://b/r.pdf", "file_name": 5, "page_number": 3}, "gs://b/r.pdf", None),
+        (PLACE | {"url": "https://maps.example/1", "name": "Café"}, "https://maps.example/1", "Café"),
+        (PLACE | {"place_id": "places/x", "name": ""}, None, "places/x"),
+        (cites("https://a.example", 0, 1), "https://a.example", None),
+        (cites("", 0, 1, title="A"), None, "A"),
+    ],
+)
+def test_web_pages_files_and_places_are_cited(annotation: Step, url: str | None, title: str | None) -> None:
+    assert write_output([says(text("abc", annotation))]).citations == (Citation(url, title, 0, 1),)
+
+
+def test_what_names_no_source_is_left_out() -> None:
+    others = [
+        FILE,
+        PLACE,
+        cites("x") | {"url": 5},
+        {"type": "url_citation"},
+        {"type": "word_info", "url": "x"},
+        "x",
+        None,
+    ]
 
     assert write_output([says({"type": "text", "text": "a", "annotations": others})]).citations == ()
     assert write_output([says({"type": "text", "text": "a", "annotations": "x"})]).citations == ()
+
+
+def test_steps_between_texts_move_no_citation() -> None:
+    """A report as Deep Research writes it: several outputs, images between them, thoughts and tool calls, too."""
+    steps = [
+        THOUGHT,
+        says(
+            text("# 日本 ✈️\n\né\u0301 one", cites("a", 17, 21)), image(0), text("two 👩‍👩‍👧 three", cites("b", 4, 22))
+        ),
+        SEARCH,
+        THOUGHT,
+        says(image(1), text("fünf", cites("c", 0, 5))),
+        {"type": "hologram", "content": [text("unseen")]},
+        says(text("six", cites("a", 0, 3)), image(2)),
+    ]
+
+    output = write_output(final_steps(steps))
+
+    assert output.text == (
+        "# 日本 ✈️\n\né\u0301 one\n\n![image](artifact:0)\n\ntwo 👩‍👩‍👧 three\n\n![image](artifact:1)\n\nfünf\n\nsix"
+        "\n\n![image](artifact:2)"
+    )
+    cited = [(c.url, output.text[c.start_index : c.end_index]) for c in output.citations]
+    assert cited == [("a", "é\u0301"), ("b", "👩‍👩‍👧"), ("c", "fünf"), ("a", "six")]
+    assert output.runs == ("# 日本 ✈️\n\né\u0301 one", "two 👩‍👩‍👧 three", "fünf", "six")
 
 
 def test_many_citations_in_a_long_text_are_counted_quickly() -> None:
@@ -124,11 +179,3 @@ def test_runs_are_the_texts_between_interruptions() -> None:
 
     assert output.runs == ("ab", "c", "d")
     assert output.has_media
-
-
-def test_artifacts_are_linked_where_they_exist() -> None:
-    words = "![image](artifact:0) and [audio](artifact:1) and [made up](artifact:7)"
-
-    linked = link_artifacts(words, lambda n: f"/v1/jobs/j/artifacts/{n}", 2)
-
-    assert linked == "![image](/v1/jobs/j/artifacts/0) and [audio](/v1/jobs/j/artifacts/1) and [made up](artifact:7)"
