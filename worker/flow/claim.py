@@ -126,7 +126,8 @@ def mark_sent(context: Context, claimed: Sequence[Claimed]) -> list[Claimed]:
         held = starts.mark_sent(session, [(one.job.id, one.token) for one in alive], now)
         interactions.mark_sent(session, held, now)
     sent = [one for one in alive if one.token in held]
-    lags = [(now - (one.job.run_at or one.job.created_at)).total_seconds() for one in sent]
+    first = [one.job for one in sent if (one.job.turn, one.job.attempt) == (1, 1)]
+    lags = [(now - (job.run_at or job.created_at)).total_seconds() for job in first]
     observe("nightdesk_start_latency_seconds", *lags)
     return sent
 

@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 from sqlmodel import Session
 
-from worker.flow import chain
+from worker.flow import chain, turns
 from worker.flow.cancel import DEADLINE
 from worker.flow.end import end, failure
+from worker.gemini.resource import is_id
 from worker.gemini.result import Outcome, classify_failure
-from worker.models import Job, JobInput
+from worker.models import Job
 from worker.retry import AGAIN
 from worker.states import Status
 from worker.store import jobs, moves, results
@@ -43,6 +44,12 @@ class Ending:
     def expires_at(self) -> datetime:
         """When its result is forgotten."""
         return self.now + timedelta(days=self.job.retention_days)
+
+    @property
+    def environment_id(self) -> str | None:
+        """Where the run worked; what could not be named again is as good as nothing."""
+        named = self.outcome.environment_id
+        return named if is_id(named) else self.job.environment_id
 
 
 def decide(session: Session, ending: Ending) -> list[Job]:
@@ -101,6 +108,7 @@ def _seen(ending: Ending) -> dict[str, Any]:
         "polls": ending.job.polls + 1,
         "last_polled_at": ending.now,
         "usage": total(ending.job.usage, ending.outcome.usage),
+        "environment_id": ending.environment_id,
         "notes": [*ending.job.notes, *ending.outcome.notes],
     }
 
@@ -150,20 +158,14 @@ def _require_action(session: Session, ending: Ending) -> list[Job]:
 
 def _continue(session: Session, ending: Ending) -> list[Job]:
     """The upstream stopped at a limit of one request: the next turn goes on where it stopped (`upstream.md` 3.2)."""
-    job = ending.job
-    moved = _again(session, ending, {"turn": job.turn + 1, "attempt": 1})
+    job, environment_id = ending.job, ending.environment_id
+    body = orjson.loads(jobs.body(session, job.id, job.turn) or b"{}")
+    token = ending.outcome.continuation_token
+    following = turns.following(body, job, environment_id=environment_id, continuation_token=token)
+    moved = _again(session, ending, {"turn": job.turn + 1, "attempt": 1, "environment_id": environment_id})
     if moved:
         _keep(session, ending)
-        first = orjson.loads(jobs.body(session, job.id, job.turn) or b"{}")
-        body = {name: value for name, value in first.items() if name not in ("input", "extra_body")}
-        extra = first.get("extra_body") or {}
-        body["extra_body"] = {name: value for name, value in extra.items() if name != "continuation_token"}
-        body |= {
-            "previous_interaction_id": job.interaction_id,
-            "continuation_token": ending.outcome.continuation_token,
-        }
-        session.add(JobInput(job_id=job.id, turn=job.turn + 1, body=orjson.dumps(body)))
-        session.flush()
+        turns.write(session, moved[0], following)
     return moved
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.engine.asking import TOOLS, answer, request, settled
 from tests.integration.engine.engine import AGENT, MODEL, Engine
 from worker import ids, telemetry
 from worker.errors import Conflict, Gone, IdempotencyReused, Invalid, Unavailable
@@ -127,6 +128,33 @@ def test_what_was_made_elsewhere_is_never_gone_on_with(engine: Engine) -> None:
     engine.poll()
 
     assert (engine.status(job_id), engine.count("create")) == ("incomplete", 1)
+
+
+def test_calls_made_elsewhere_are_answered_with_what_their_owner_says_of_the_request(engine: Engine) -> None:
+    name = elsewhere(engine, tools=TOOLS, input="[[sim: calls=1]]")
+    job_id = adopted(engine, name)
+    settled(engine, job_id)
+    assert (engine.status(job_id), engine.count("create")) == ("requires_action", 1)
+
+    with pytest.raises(Invalid) as error:
+        answer(engine, job_id, model="gemini-4-argon", temper="mild", tools=[{"type": "nothing"}])
+    assert sorted(fault.pointer for fault in error.value.faults) == ["/model", "/temper", "/tools/0/type"]
+    answer(engine, job_id, tools=TOOLS, system_instruction="Be brief.")
+    assert engine.start(job_id) == "started"
+
+    sent = request(engine, job_id)
+    assert (sent["model"], sent["tools"], sent["previous_interaction_id"]) == (MODEL, TOOLS, name)
+    assert settled(engine, job_id).status == "completed"
+    assert [row.sent_at is None for row in engine.interactions(job_id)] == [True, False]
+
+
+def test_answers_to_an_adopted_job_are_never_sent_twice(engine: Engine) -> None:
+    job_id = adopted(engine, elsewhere(engine, tools=TOOLS, input="[[sim: calls=1]]"))
+    settled(engine, job_id)
+    answer(engine, job_id)
+    engine.control.fault("create", kind="lost")
+
+    assert (engine.start(job_id), engine.error(job_id)) == ("failed", "create_unconfirmed")
 
 
 def test_an_adopted_job_can_be_cancelled_and_has_a_deadline(engine: Engine) -> None:

@@ -36,6 +36,11 @@ class Control:
         """Return every interaction that was made, oldest first, deleted ones included."""
         return list(self._pages())
 
+    def request(self, interaction_id: str) -> dict[str, Any]:
+        """Return the body of the create that made an interaction."""
+        asked: dict[str, Any] = self._call("GET", f"/_sim/interactions/{interaction_id}")["request"]
+        return asked
+
     def stats(self) -> dict[str, Any]:
         """Return the counts of calls, creates, prompts and labels."""
         return self._call("GET", "/_sim/stats")

@@ -95,6 +95,10 @@ def _entry(record: Record, now: float) -> dict[str, Any]:
     }
 
 
+def _show(ask: Ask) -> Any:
+    return {"request": ask.machine.store.peek(ask.request.match_info["id"]).request}
+
+
 def _direct(ask: Ask) -> Any:
     record = ask.machine.store.peek(ask.request.match_info["id"])
     now = ask.machine.store.now()
@@ -171,6 +175,7 @@ ROUTES: dict[str, tuple[Call, str]] = {
     "GET /_sim/faults": (_list_faults, "the rules, with their hits"),
     "DELETE /_sim/faults": (_clear_faults, "removes all rules"),
     "GET /_sim/interactions": (_list_interactions, "all interactions, oldest first; offset, limit"),
+    "GET /_sim/interactions/{id}": (_show, "what an interaction was made from: its create's body"),
     "POST /_sim/interactions/{id}": (_direct, "changes a run: fields of its script, finish: true, body: {...}"),
     "GET /_sim/stats": (_stats, "calls by status, creates by prompt and label"),
     "POST /_sim/advance": (_advance, "moves the clock forward by seconds"),

@@ -1,0 +1,431 @@
+"""Answers to function calls: one is taken, and the job goes on with it in its next turn."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from tests import factories
+from tests.integration.engine.asking import ONCE_MORE, TOOLS, answer, asked, asking, call_ids, request, results, settled
+from tests.integration.engine.engine import Engine, Killed
+from worker.errors import Conflict, Gone, IdempotencyReused, Invalid, NotFound
+from worker.flow import remove, respond
+from worker.flow.submit import Accepted
+
+PICTURE = {"type": "image", "mime_type": "image/png", "data": "aGVsbG8="}
+CONTENTS = [{"type": "text", "text": "See:"}, PICTURE]
+
+
+def pointers(engine: Engine, job_id: str, given: Any, **fields: Any) -> list[str]:
+    with pytest.raises(Invalid) as refused:
+        answer(engine, job_id, given, **fields)
+    return sorted(fault.pointer for fault in refused.value.faults)
+
+
+def test_an_answered_job_goes_on_in_its_next_turn(engine: Engine) -> None:
+    job_id = asking(engine)
+    first = engine.job(job_id)
+
+    (answered,) = answer(engine, job_id).jobs
+
+    assert (answered.status, answered.turn, answered.attempt, answered.required_action) == ("queued", 2, 1, None)
+    assert answered.deadline_at == engine.clock() + timedelta(seconds=answered.queue_timeout_seconds)
+    assert engine.start(job_id) == "started"
+    job = engine.job(job_id)
+    assert request(engine, job_id)["previous_interaction_id"] == first.interaction_id
+    assert job.deadline_at == engine.clock() + timedelta(seconds=job.timeout_seconds)
+    done = settled(engine, job_id)
+    assert (done.status, done.turn) == ("completed", 2)
+    usages = [row.usage["total_tokens"] for row in engine.interactions(job_id) if row.usage]
+    assert (len(usages), (done.usage or {})["total_tokens"]) == (2, sum(usages))
+    assert [result.turn for result in engine.results(job_id)] == [1, 2]
+    started, asks, ends = "job.started", "job.requires_action", "job.completed"
+    assert engine.events(job_id) == ["job.created", started, asks, started, ends]
+
+
+def test_the_answer_is_told_to_the_workers(engine: Engine) -> None:
+    job_id = asking(engine)
+    sender = engine.between("sender")
+
+    answer(engine, job_id)
+
+    assert sender.calls[0] == "send"
+
+
+def test_a_turn_asks_again_for_all_that_the_first_one_asked_for(engine: Engine) -> None:
+    again: dict[str, Any] = {
+        "system_instruction": "Be brief.",
+        "generation_config": {"thinking_level": "low"},
+        "response_format": {"type": "text", "mime_type": "application/json", "schema": {"type": "object"}},
+        "labels": {"team": "red"},
+        "service_tier": "flex",
+        "safety_settings": None,
+        "extra_body": {"response_modalities": ["text"]},
+    }
+    job_id = asking(engine, **again)
+    first = request(engine, job_id)
+    given = results(engine, job_id, {"wet": False, "mm": 1.50}, name="look", is_error=True)
+
+    answer(engine, job_id, given)
+    engine.start(job_id)
+
+    second = request(engine, job_id)
+    own = {"input", "previous_interaction_id"}
+    assert second["input"] == given
+    assert {name: second[name] for name in second.keys() - own} == {name: first[name] for name in first.keys() - own}
+    assert (second["tools"], second["response_modalities"]) == (TOOLS, ["text"])
+    assert settled(engine, job_id).status == "completed"
+    assert b'"output_json":{' in engine.results(job_id)[1].outcome
+
+
+def test_parallel_calls_are_answered_together_by_texts_objects_and_pictures(engine: Engine) -> None:
+    job_id = asking(engine, calls=3)
+    one, two, three = call_ids(engine, job_id)
+    given = [
+        {"type": "function_result", "call_id": three, "result": "It is dry."},
+        {"type": "function_result", "call_id": one, "result": {"wet": None}, "is_error": True},
+        {"type": "function_result", "call_id": two, "result": CONTENTS},
+    ]
+
+    answer(engine, job_id, given)
+    engine.start(job_id)
+
+    assert request(engine, job_id)["input"] == given
+    assert settled(engine, job_id).status == "completed"
+
+
+def test_twenty_turns_are_taken_one_after_the_other(engine: Engine) -> None:
+    job_id = asking(engine)
+
+    for turn in range(2, 21):
+        answer(engine, job_id, results(engine, job_id, ONCE_MORE if turn < 20 else "Done."))
+        assert engine.start(job_id) == "started"
+        assert settled(engine, job_id).turn == turn
+
+    job = engine.job(job_id)
+    assert (job.status, job.turn) == ("completed", 20)
+    usages = [(row.usage or {})["total_tokens"] for row in engine.interactions(job_id)]
+    assert (len(usages), (job.usage or {})["total_tokens"]) == (20, sum(usages))
+    assert engine.events(job_id).count("job.requires_action") == 19
+
+
+def test_an_answer_needs_one_result_for_each_open_call(engine: Engine) -> None:
+    job_id = asking(engine, calls=2)
+    one, two = results(engine, job_id)
+    stray = {**two, "call_id": "call_of_nobody"}
+    text = {"type": "user_input", "content": [{"type": "text", "text": "Never mind."}]}
+
+    assert pointers(engine, job_id, [one]) == ["/input"]
+    assert pointers(engine, job_id, [one, stray]) == ["/input", "/input/1/call_id"]
+    assert pointers(engine, job_id, [one, two, one]) == ["/input/2/call_id"]
+    assert pointers(engine, job_id, [one, two, text]) == ["/input/2/type"]
+    assert pointers(engine, job_id, []) == ["/input", "/input"]
+    assert pointers(engine, job_id, "It is dry.") == ["/input"]
+    assert pointers(engine, job_id, [one, {**two, "call_id": ["x"]}]) == ["/input", "/input/1/call_id"]
+    assert pointers(engine, job_id, [one, {**two, "result": 7}]) == ["/input/1/result"]
+    assert pointers(engine, job_id, [one, {**two, "result": [{"type": "hologram"}]}]) == ["/input/1/result/0/type"]
+    assert pointers(engine, job_id, [one, two], tools=TOOLS, inputs=[]) == ["/inputs", "/tools"]
+    assert "/input/1" in pointers(engine, job_id, [one, "text"])
+    assert (engine.status(job_id), engine.job(job_id).turn) == ("requires_action", 1)
+
+
+def test_only_a_job_that_asks_can_be_answered_and_only_by_its_project(engine: Engine) -> None:
+    job_id = asking(engine)
+    given = results(engine, job_id)
+    with engine.context.database.write() as session:
+        other = factories.project(session, "another").id
+
+    with pytest.raises(NotFound):
+        answer(engine, job_id, given, project_id=other)
+    with pytest.raises(NotFound):
+        answer(engine, "job_of_nobody", given)
+    answer(engine, job_id, given)
+
+    for expected in ("queued", "in_progress", "completed"):
+        with pytest.raises(Conflict, match=f"the job is {expected}"):
+            answer(engine, job_id, given)
+        if expected == "queued":
+            engine.start(job_id)
+        else:
+            settled(engine, job_id)
+
+
+def test_answers_are_not_refused_because_the_queue_is_full(engine: Engine) -> None:
+    job_id = asking(engine)
+    engine.set(max_queued=1)
+    engine.submit()
+
+    answer(engine, job_id)
+
+    assert engine.status(job_id) == "queued"
+
+
+def test_a_replayed_answer_gives_the_same_job_however_far_it_has_gone(engine: Engine) -> None:
+    job_id = asking(engine)
+    given = results(engine, job_id)
+
+    first = answer(engine, job_id, given, key="once")
+    assert answer(engine, job_id, given, key="once").replayed
+    engine.start(job_id)
+    settled(engine, job_id)
+    again = answer(engine, job_id, given, key="once")
+
+    assert (first.replayed, again.replayed, again.jobs[0].id, again.jobs[0].status) == (
+        False,
+        True,
+        job_id,
+        "completed",
+    )
+    assert engine.count("create") == 2
+    with pytest.raises(IdempotencyReused):
+        answer(engine, job_id, given, key="once", digest="other")
+    remove.job(engine.context, engine.project_id, job_id)
+    with pytest.raises(Gone):
+        answer(engine, job_id, given, key="once")
+
+
+def race(engine: Engine, requests: list[respond.Asked]) -> list[Accepted | Exception]:
+    """All of these at once, and what each was told."""
+    barrier = Barrier(len(requests))
+
+    def send(one: respond.Asked) -> Accepted | Exception:
+        barrier.wait(30)
+        try:
+            return respond.respond(engine.context, one)
+        except (Conflict, Invalid) as error:
+            return error
+
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return list(threads.map(send, requests))
+
+
+def test_of_two_answers_that_race_one_is_taken_and_the_other_is_told_so(engine: Engine) -> None:
+    job_id = asking(engine)
+    ways = [results(engine, job_id, text) for text in ("dry", "wet", "snow", "hail")]
+
+    told = race(engine, [asked(engine, job_id, way, key=f"key {place}") for place, way in enumerate(ways)])
+
+    taken = [place for place, one in enumerate(told) if isinstance(one, Accepted)]
+    assert len(taken) == 1
+    assert sum(isinstance(one, Conflict) for one in told) == 3
+    engine.start(job_id)
+    assert request(engine, job_id)["input"] == ways[taken[0]]
+    assert engine.count("create") == 2
+    lost = next(place for place in range(4) if place not in taken)
+    with pytest.raises(Conflict):
+        answer(engine, job_id, ways[lost], key=f"key {lost}")
+
+
+def test_the_same_answer_sent_several_times_at_once_is_taken_once(engine: Engine) -> None:
+    job_id = asking(engine)
+    given = results(engine, job_id)
+
+    told = race(engine, [asked(engine, job_id, given, key="once") for _ in range(4)])
+
+    assert all(isinstance(one, Accepted) for one in told), told
+    assert sorted(one.replayed for one in told if isinstance(one, Accepted)) == [False, True, True, True]
+    assert engine.job(job_id).turn == 2
+
+
+def test_an_answer_that_meets_a_later_turns_calls_is_not_taken_for_them(engine: Engine) -> None:
+    job_id = asking(engine)
+    late = results(engine, job_id, "late")
+    database = engine.between("database")
+
+    def others_are_quicker() -> None:
+        """And the job asks anew before the late answer is written."""
+        del database.before["write"]
+        answer(engine, job_id, results(engine, job_id, ONCE_MORE))
+        engine.start(job_id)
+        settled(engine, job_id)
+
+    database.before["write"] = others_are_quicker
+    with pytest.raises(Conflict, match="answered already"):
+        answer(engine, job_id, late)
+    with pytest.raises(Invalid):
+        answer(engine, job_id, late)
+
+    assert (engine.status(job_id), engine.job(job_id).turn) == ("requires_action", 2)
+
+
+def test_an_answer_and_a_cancel_that_race_leave_one_story(engine: Engine) -> None:
+    for _ in range(3):
+        job_id = asking(engine)
+        one = asked(engine, job_id, results(engine, job_id))
+        barrier = Barrier(2)
+
+        def cancel(name: str = job_id, barrier: Barrier = barrier) -> None:
+            barrier.wait(30)
+            engine.cancel(name)
+
+        def respond_(one: respond.Asked = one, barrier: Barrier = barrier) -> bool:
+            barrier.wait(30)
+            try:
+                respond.respond(engine.context, one)
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as threads:
+            cancelling, responding = threads.submit(cancel), threads.submit(respond_)
+            cancelling.result(30)
+            was_answered = responding.result(30)
+
+        assert (engine.status(job_id), engine.job(job_id).turn) == ("cancelled", 2 if was_answered else 1)
+        assert engine.events(job_id).count("job.cancelled") == 1
+        assert engine.start(job_id) == "nothing"
+
+
+def test_a_death_before_the_commit_leaves_the_calls_open(engine: Engine) -> None:
+    job_id = asking(engine)
+    database = engine.between("database")
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    database.before["write"] = die
+    with pytest.raises(Killed):
+        answer(engine, job_id, key="once")
+    del database.before["write"]
+
+    assert engine.status(job_id) == "requires_action"
+    assert not answer(engine, job_id, key="once").replayed
+
+
+def test_a_death_after_the_commit_loses_nothing(engine: Engine) -> None:
+    job_id = asking(engine)
+    sender = engine.between("sender")
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    sender.before["send"] = die
+    given = results(engine, job_id)
+    with pytest.raises(Killed):
+        answer(engine, job_id, given, key="once")
+    del sender.before["send"]
+
+    assert engine.status(job_id) == "queued"
+    assert answer(engine, job_id, given, key="once").replayed
+    sender.calls.clear()
+    engine.sweep()
+    assert "send" in sender.calls
+    assert engine.start(job_id) == "started"
+
+
+def test_a_run_that_fails_in_a_later_turn_is_tried_again_with_that_turns_answers(engine: Engine) -> None:
+    job_id = asking(engine)
+    asker = engine.job(job_id).interaction_id
+    given = results(engine, job_id)
+    answer(engine, job_id, given)
+    engine.start(job_id)
+
+    job = settled(engine, job_id, status="failed", code="internal")
+    assert (job.status, job.turn, job.attempt) == ("queued", 2, 2)
+    engine.pass_time(10)
+    assert engine.start(job_id) == "started"
+
+    assert (request(engine, job_id)["input"], request(engine, job_id)["previous_interaction_id"]) == (given, asker)
+    assert settled(engine, job_id).status == "completed"
+    places = sorted((row.turn, row.attempt, row.status) for row in engine.interactions(job_id))
+    assert places == [(1, 1, "requires_action"), (2, 1, "failed"), (2, 2, "completed")]
+
+
+def test_an_answer_whose_create_is_lost_is_sent_again_only_where_that_was_chosen(engine: Engine) -> None:
+    again, never = asking(engine), asking(engine, on_unknown_create="fail")
+    for job_id in (again, never):
+        answer(engine, job_id)
+    engine.control.fault("create", kind="lost")
+
+    assert (engine.start(again), engine.start(never)) == ("queued", "failed")
+    engine.control.clear_faults()
+
+    assert engine.error(never) == "create_unconfirmed"
+    assert (engine.job(again).turn, engine.job(again).attempt) == (2, 2)
+    assert engine.start(again) == "started"
+    assert settled(engine, again).status == "completed"
+
+
+def test_a_turn_cut_short_goes_on_with_neither_the_answers_nor_an_old_token(engine: Engine) -> None:
+    job_id = asking(engine, system_instruction="Be brief.")
+    answer(engine, job_id, results(engine, job_id, "[[sim: text='One two three four.']]"))
+    for turn in (2, 3):
+        engine.start(job_id)
+        assert settled(engine, job_id, status="requires_continuation").turn == turn + 1
+    engine.start(job_id)
+
+    sent = request(engine, job_id)
+    assert ("input" in sent, sent["system_instruction"], sent["tools"]) == (False, "Be brief.", TOOLS)
+    assert settled(engine, job_id).status == "completed"
+
+
+def test_an_answer_after_a_continuation_carries_no_token(engine: Engine) -> None:
+    job_id = engine.started(tools=TOOLS, input="[[sim: text='One two three four.']]")
+    settled(engine, job_id, status="requires_continuation")
+    engine.start(job_id)
+    assert settled(engine, job_id, status="requires_action", calls=1).status == "requires_action"
+
+    answer(engine, job_id)
+    engine.start(job_id)
+
+    assert "continuation_token" not in request(engine, job_id)
+    assert settled(engine, job_id).status == "completed"
+
+
+def test_an_answered_call_does_not_expire(engine: Engine) -> None:
+    answered, forgotten = (asking(engine, action_timeout_seconds=100) for _ in range(2))
+    answer(engine, answered)
+
+    engine.sweep(101)
+
+    assert (engine.status(answered), engine.status(forgotten)) == ("queued", "expired")
+    assert engine.error(forgotten) == "deadline_exceeded"
+    with pytest.raises(Conflict, match="expired"):
+        answer(engine, forgotten, [])
+
+
+def test_a_job_that_waits_for_a_start_in_a_later_turn_expires_like_any_other(engine: Engine) -> None:
+    job_id = asking(engine, queue_timeout_seconds=100)
+    engine.pass_time(1000)
+    answer(engine, job_id)
+
+    engine.sweep(99)
+    assert engine.status(job_id) == "queued"
+    engine.sweep()
+
+    assert engine.status(job_id) == "expired"
+
+
+def test_a_follower_waits_for_the_last_turn(engine: Engine) -> None:
+    job_id = asking(engine)
+    follower = engine.submit(previous_job_id=job_id)
+    answer(engine, job_id)
+    engine.start(job_id)
+    assert engine.status(follower) == "scheduled"
+
+    done = settled(engine, job_id)
+    engine.start(follower)
+
+    assert request(engine, follower)["previous_interaction_id"] == done.interaction_id
+
+
+def test_a_job_has_so_many_turns_and_no_more(engine: Engine) -> None:
+    job_id = asking(engine)
+    engine.change(job_id, turn=respond.MAX_TURNS)
+
+    with pytest.raises(Conflict, match=str(respond.MAX_TURNS)):
+        answer(engine, job_id)
+
+
+def test_a_caller_who_says_all_there_is_to_ask_is_taken_at_their_word(engine: Engine) -> None:
+    job_id = asking(engine, system_instruction="Be brief.")
+    own = {"model": "gemini-4-argon", "generation_config": {"thinking_level": "high"}}
+
+    answer(engine, job_id, **own, is_whole=True)
+    engine.start(job_id)
+
+    sent = request(engine, job_id)
+    assert (sent["model"], sent["generation_config"]) == (engine.job(job_id).target, own["generation_config"])
+    assert not {"system_instruction", "tools"} & sent.keys()
