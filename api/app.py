@@ -28,6 +28,7 @@ from api.routes import (
     reports,
     secrets,
     stats,
+    turns,
     upstream,
 )
 from api.waits import LOOK_EVERY_S, Watch
@@ -43,6 +44,7 @@ from worker.settings import Settings
 RESOURCES = (
     jobs,
     adoption,
+    turns,
     events,
     artifacts,
     reports,

@@ -8,6 +8,7 @@ from typing import Any
 from worker.options import ADOPTION, Options
 
 JOB, BATCH, ADOPT, UPSTREAM_EVENT = "JobRequest", "BatchRequest", "AdoptRequest", "UpstreamEvent"
+RESPOND = "RespondRequest"
 OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
 
 INTERACTION: dict[str, dict[str, Any]] = {
@@ -75,6 +76,21 @@ INTERACTION_ID = {
     "description": "The interaction's id. One that Nightdesk did not make needs the scope `admin`.",
 }
 
+FUNCTION_RESULT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "type": {"const": "function_result"},
+        "call_id": {"type": "string", "description": "The `id` of an open call."},
+        "result": {
+            "anyOf": [{"type": "string"}, OBJECT, {"type": "array", "items": OBJECT}],
+            "description": "A text, an object, or a list of contents: texts and images.",
+        },
+        "name": {"type": "string", "description": "The function's name; may be left out."},
+        "is_error": {"type": "boolean", "description": "Whether the function failed; `result` says how."},
+    },
+    "required": ["type", "call_id", "result"],
+}
+
 EVENT: dict[str, Any] = {
     "type": "object",
     "title": UPSTREAM_EVENT,
@@ -108,7 +124,7 @@ ABOUT: dict[str, str] = {
 
 def components() -> dict[str, Any]:
     """The schemas, by name."""
-    return {JOB: _job(), BATCH: _batch(), ADOPT: _adopt(), UPSTREAM_EVENT: EVENT}
+    return {JOB: _job(), BATCH: _batch(), ADOPT: _adopt(), RESPOND: _respond(), UPSTREAM_EVENT: EVENT}
 
 
 def _own() -> dict[str, Any]:
@@ -137,6 +153,24 @@ def _batch() -> dict[str, Any]:
         "title": BATCH,
         "properties": {"jobs": jobs},
         "required": ["jobs"],
+        "additionalProperties": False,
+    }
+
+
+def _respond() -> dict[str, Any]:
+    known = {"model", "agent", "input", "previous_interaction_id", "background", "store"}
+    others = {
+        name: {**field, "description": "Only for an adopted job, whose request is not known here."}
+        for name, field in INTERACTION.items()
+        if name not in known
+    }
+    about = "One result for each open call. All else is asked again as in the turn before."
+    return {
+        "type": "object",
+        "title": RESPOND,
+        "description": about,
+        "properties": {"input": {"type": "array", "items": FUNCTION_RESULT, "description": about}, **others},
+        "required": ["input"],
         "additionalProperties": False,
     }
 

@@ -30,17 +30,18 @@ EXTRACTION = {
     "priority": "high",
     "labels": {"team": "contracts"},
 }
+CITY_TOOLS = [
+    {
+        "type": "function",
+        "name": "get_weather",
+        "description": "The weather in a city now.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    }
+]
 FUNCTIONS = {
     "model": MODEL,
     "input": "What is the weather in Bonn?",
-    "tools": [
-        {
-            "type": "function",
-            "name": "get_weather",
-            "description": "The weather in a city now.",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-        }
-    ],
+    "tools": CITY_TOOLS,
     "action_timeout_seconds": 600,
 }
 REQUESTS = {
@@ -65,6 +66,7 @@ QUEUED: dict[str, Any] = {
     "finished_at": None,
     "deadline_at": "2026-11-28T20:00:00.000Z",
     "interaction_id": None,
+    "environment_id": None,
     "previous_job_id": None,
     "retry_of": None,
     "conversation_id": JOB_ID,

@@ -112,7 +112,21 @@ class JobLinks(BaseModel):
     cancel: str
     deliveries: str
     report: str | None = Field(default=None, description="Where there is an output.")
+    respond: str | None = Field(default=None, description="Where the job waits for function results.")
+    plan: str | None = Field(default=None, description="Where the output is a research plan.")
     retry: str | None = Field(default=None, description="Where the job ended without completing.")
+
+
+class Turn(BaseModel):
+    """One attempt at one turn of a job: a create, and the interaction that it made."""
+
+    turn: int
+    attempt: int
+    interaction_id: str | None = Field(description="Null where the answer to the create never came.")
+    status: str | None = Field(description="The upstream's own word for how the interaction stood last.")
+    sent_at: datetime | None
+    usage: dict[str, Any] | None
+    function_calls: list[FunctionCall] = Field(description="What the turn asked for, where it ended in calls.")
 
 
 class Job(BaseModel):
@@ -129,6 +143,7 @@ class Job(BaseModel):
     finished_at: datetime | None
     deadline_at: datetime | None = Field(description="When the present status ends at the latest.")
     interaction_id: str | None
+    environment_id: str | None = Field(description="The environment that the run worked in.")
     previous_job_id: str | None
     retry_of: str | None
     conversation_id: str
@@ -152,7 +167,8 @@ class Job(BaseModel):
     webhook_url: str | None
     links: JobLinks
     steps: list[dict[str, Any]] | None = Field(default=None, description="With `include=steps`.")
-    input: Any = Field(default=None, description="With `include=input`.")
+    input: Any = Field(default=None, description="With `include=input`: what the first turn was asked with.")
+    turns: list[Turn] | None = Field(default=None, description="With `include=turns`.")
 
 
 class _List(BaseModel):
@@ -181,6 +197,7 @@ class EventData(BaseModel):
     turn: int
     attempt: int
     interaction_id: str | None = None
+    required_action: RequiredAction | None = Field(default=None, description="The calls of `job.requires_action`.")
     error: dict[str, Any] | None = None
 
 

@@ -14,12 +14,12 @@ from api import headers
 from worker import document
 from worker.errors import Gone, NotFound
 from worker.models import Job
-from worker.states import TERMINAL, Status
-from worker.store import jobs, results
+from worker.states import EVENTS, TERMINAL, Status
+from worker.store import events, interactions, jobs, results
 
 JSON = "application/json"
 REVALIDATE = "private, no-cache"
-STEPS, INPUT = "steps", "input"
+STEPS, INPUT, TURNS = "steps", "input", "turns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,30 @@ def heavy(session: Session, seen: Seen, parts: Collection[str]) -> dict[str, Any
     if INPUT in parts:
         body = jobs.body(session, seen.job.id, 1)
         found[INPUT] = orjson.loads(body).get(INPUT) if body else None
+    if TURNS in parts:
+        found[TURNS] = _turns(session, seen.job.id)
     return found
+
+
+def _turns(session: Session, job_id: str) -> list[dict[str, Any]]:
+    asked = {told["turn"]: told for told in events.data(session, job_id, EVENTS[Status.REQUIRES_ACTION])}
+    return [
+        {
+            "turn": row.turn,
+            "attempt": row.attempt,
+            "interaction_id": row.upstream_id,
+            "status": row.status,
+            "sent_at": document.stamp(row.sent_at),
+            "usage": row.usage,
+            "function_calls": _calls(asked.get(row.turn)) if row.status == Status.REQUIRES_ACTION else [],
+        }
+        for row in interactions.of_job(session, job_id)
+    ]
+
+
+def _calls(told: dict[str, Any] | None) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = ((told or {}).get("required_action") or {}).get("function_calls") or []
+    return calls
 
 
 def listed(job: Job, expires_at: datetime | None = None) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def render(
         "finished_at": stamp(job.finished_at),
         "deadline_at": stamp(job.deadline_at),
         "interaction_id": job.interaction_id,
+        "environment_id": job.environment_id,
         "previous_job_id": job.previous_job_id,
         "retry_of": job.retry_of,
         "conversation_id": job.conversation_id,
@@ -62,13 +63,19 @@ def render(
         "labels": job.labels,
         "priority": PRIORITIES[job.priority],
         "webhook_url": job.webhook_url,
-        "links": links(here, report=outcome is not None),
+        "links": links(here, job, report=outcome is not None),
     }
 
 
-def links(here: str, *, report: bool) -> dict[str, str]:
+def links(here: str, job: Job, *, report: bool) -> dict[str, str]:
     """Where the job, what happened to it and what can be done with it are found."""
-    parts = ("events", "cancel", "deliveries", *(("report",) if report else ()))
+    parts = ["events", "cancel", "deliveries"]
+    now = {
+        "report": report,
+        "respond": job.status == "requires_action",
+        "plan": job.is_planning and job.status == "completed",
+    }
+    parts += [part for part, is_open in now.items() if is_open]
     return {"self": here, **{part: f"{here}/{part}" for part in parts}}
 
 

@@ -138,6 +138,7 @@ class Job(SQLModel, table=True):
     retry_of: str | None = None
     conversation_id: str
     environment_id: str | None = None
+    is_planning: bool = False
     key_id: str | None = None
     webhook_url: str | None = None
     webhook_events: list[str] | None = Field(default=None, sa_type=Json)

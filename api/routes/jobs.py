@@ -37,7 +37,7 @@ SETTLED = Ok(
     example=examples.COMPLETED,
     headers={**MADE, "Preference-Applied": "`wait=N`"},
 )
-PARTS = {view.STEPS, view.INPUT}
+PARTS = {view.STEPS, view.INPUT, view.TURNS}
 Wait = Annotated[
     int, Query(ge=0, le=headers.MAX_WAIT_S, description="Seconds to wait until it ends or needs an action.")
 ]
@@ -170,12 +170,14 @@ async def read_job(
     desk: AtDesk,
     *,
     wait: Wait = 0,
-    include: Annotated[str, Query(description="`steps`, `input`, or both with a comma.", examples=["steps"])] = "",
+    include: Annotated[
+        str, Query(description="`steps`, `input`, `turns`, or several with commas.", examples=["steps"])
+    ] = "",
 ) -> Response:
     """A client that goes away while it waits changes nothing."""
     parts = {part.strip() for part in include.split(",") if part.strip()}
     if parts - PARTS:
-        raise Invalid(Fault("/include", "may name steps and input"))
+        raise Invalid(Fault("/include", "may name steps, input and turns"))
     if wait:
         await until_settled(desk, job_id, who.project_id, wait)
     return view.tagged(request, await desk.read(partial(_whole, desk, job_id, who.project_id, parts)))

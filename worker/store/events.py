@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import defer
@@ -24,6 +25,12 @@ def of_job(session: Session, job_id: str, *, after: int, limit: int) -> list[Eve
     # Bodies may be 256 KiB each and are for receivers only.
     lean = statement.options(defer(Event.payload, raiseload=True))  # type: ignore[arg-type]
     return list(session.scalars(lean.order_by(col(Event.sequence)).limit(limit)))
+
+
+def data(session: Session, job_id: str, event_type: str) -> list[dict[str, Any]]:
+    """What a job's events of one type tell, in order."""
+    mine = sa.select(col(Event.data)).where(col(Event.job_id) == job_id, col(Event.type) == event_type)
+    return list(session.scalars(mine.order_by(col(Event.sequence))))
 
 
 def types(session: Session, event_ids: Collection[str]) -> dict[str, str]:

@@ -53,6 +53,12 @@ def named(session: Session, tokens: Collection[str], upstream_ids: Collection[st
     return list(session.scalars(sa.select(Interaction).where(either).execution_options(populate_existing=True)))
 
 
+def of_job(session: Session, job_id: str) -> list[Interaction]:
+    """What was sent for a job, in order."""
+    mine = sa.select(Interaction).where(col(Interaction.job_id) == job_id)
+    return list(session.scalars(mine.order_by(col(Interaction.turn), col(Interaction.attempt))))
+
+
 def by_upstream_id(session: Session, upstream_id: str) -> Interaction | None:
     """The POST that this interaction came from, if it is one of ours."""
     return session.scalars(sa.select(Interaction).where(col(Interaction.upstream_id) == upstream_id)).one_or_none()

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
@@ -20,6 +21,9 @@ NEXT_SEQUENCE = col(Job.sequence) + 1
 
 FRESH = {"synchronize_session": False, "populate_existing": True}
 """Rows as the database gave them back, whatever the session has seen of them before."""
+
+MAX_CALLS_BYTES = 64 * 1024
+"""What an event tells of function calls; their job has them whole."""
 
 AT_THE_END: dict[str, Any] = {"due_at": None, "claim": None, "deadline_at": None, "required_action": None}
 
@@ -174,9 +178,19 @@ def _summary(job: Job) -> dict[str, Any]:
     summary: dict[str, Any] = {"status": job.status, "turn": job.turn, "attempt": job.attempt}
     if job.interaction_id:
         summary["interaction_id"] = job.interaction_id
+    if job.required_action:
+        summary["required_action"] = _calls(job.required_action)
     if job.error:
         summary["error"] = {name: job.error.get(name) for name in ("code", "message", "retryable")}
     return summary
+
+
+def _calls(action: dict[str, Any]) -> dict[str, Any]:
+    """The open calls; without their arguments, and then without the calls, where they are too large for an event."""
+    bare = [{**call, "arguments": None} for call in action["function_calls"]]
+    kept: list[list[dict[str, Any]]] = [action["function_calls"], bare]
+    fits = (calls for calls in kept if len(orjson.dumps(calls)) <= MAX_CALLS_BYTES)
+    return {**action, "function_calls": next(fits, [])}
 
 
 def _delivery(event: Event, url: str, now: datetime) -> Delivery:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from tests.waiting import eventually
 from worker.context import Context
 from worker.flow.end import end
 from worker.models import Job, Result
@@ -78,16 +79,30 @@ class Worker:
             moved = end(session, job_id, sources=sources, target=Status.FAILED, now=now, values={"error": error})
         return moved[0]
 
-    def require_action(self, job_id: str) -> Job:
+    def require_action(self, job_id: str, call_id: str = "call_1") -> Job:
         """Stop a queued job at a function call."""
         self.start(job_id)
-        calls = [{"id": "call_1", "name": "get_weather", "arguments": {"city": "Bonn"}}]
+        calls = [{"id": call_id, "name": "get_weather", "arguments": {"city": "Bonn"}}]
         values = {"required_action": {"type": "function_calls", "function_calls": calls}, "due_at": None}
         now, sources = self._context.clock(), {Status.IN_PROGRESS}
         with self._context.database.write() as session:
             job = moves.move(session, job_id, sources=sources, target=Status.REQUIRES_ACTION, now=now, values=values)
         assert job is not None
         return job
+
+    def disown(self, job_id: str) -> None:
+        """Let a job be one that was adopted."""
+        with self._context.database.write() as session:
+            session.get_one(Job, job_id).max_attempts = 0
+
+    def await_turn(self, job_id: str, turn: int) -> None:
+        """Wait until the job is at this turn."""
+
+        def is_there() -> bool:
+            with self._context.database.read() as session:
+                return session.get_one(Job, job_id).turn == turn
+
+        eventually(is_there, within_s=20)
 
     def age(self, job_id: str, days: int) -> None:
         """Let this much time have passed since a job ended."""

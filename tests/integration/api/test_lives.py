@@ -16,6 +16,7 @@ WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "ob
 SCHEMA = {"type": "object", "properties": {"greeting": {"type": "string"}}, "required": ["greeting"]}
 
 Live = Callable[..., dict[str, Any]]
+GoOn = Callable[[str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +37,24 @@ def rich(lively: Server) -> Tenant:
 
 
 @pytest.fixture
-def live(lively: Server, rich: Tenant) -> Live:
+def live(rich: Tenant, go_on: GoOn) -> Live:
     """Submits a job and plays worker until it has ended or needs an action; gives back what the API shows then."""
 
     def run(**fields: Any) -> dict[str, Any]:
-        job_id = rich.submit(**fields)["id"]
+        return go_on(rich.submit(**fields)["id"], "steps,input")
+
+    return run
+
+
+@pytest.fixture
+def go_on(lively: Server, rich: Tenant) -> GoOn:
+    """Plays worker for a queued job until it has ended or needs an action; gives back what the API shows then."""
+
+    def run(job_id: str, include: str) -> dict[str, Any]:
         start_one(lively.context, job_id)
 
         def settled() -> dict[str, Any] | None:
-            job: dict[str, Any] = rich.get(f"/v1/jobs/{job_id}?include=steps,input").json()
+            job: dict[str, Any] = rich.get(f"/v1/jobs/{job_id}?include={include}").json()
             if job["status"] in {"in_progress", "queued", "starting"}:
                 poll.run(lively.context)
                 return None
@@ -87,11 +97,31 @@ def test_a_model_answers_in_the_shape_asked_for(live: Live) -> None:
     assert job["output_json"] == {"greeting": "hello"}
 
 
-def test_a_model_that_calls_functions_needs_an_action(live: Live) -> None:
+def test_a_model_that_calls_functions_needs_an_action(rich: Tenant, live: Live) -> None:
     job = live(input="Weather? [[sim: calls=1]]", tools=[WEATHER])
 
     assert job["status"] == "requires_action"
     assert job["required_action"]["function_calls"][0]["name"] == "get_weather"
+    told = rich.get(f"/v1/jobs/{job['id']}/events", headers={"Accept": "application/json"}).json()["data"][-1]
+    assert (told["type"], told["data"]["required_action"]) == ("job.requires_action", job["required_action"])
+
+
+def test_an_answered_job_shows_its_turns(rich: Tenant, live: Live, go_on: GoOn) -> None:
+    job = live(input="Weather? [[sim: calls=2]]", tools=[WEATHER])
+    calls = job["required_action"]["function_calls"]
+    given = [{"type": "function_result", "call_id": call["id"], "result": "Dry."} for call in calls]
+
+    answer = rich.post(job["links"]["respond"], {"input": given})
+    done = go_on(job["id"], "turns,input")
+
+    assert (answer.status_code, answer.json()["id"], answer.json()["turn"]) == (202, job["id"], 2)
+    assert (done["status"], done["turn"], done["input"]) == ("completed", 2, "Weather? [[sim: calls=2]]")
+    first, second = done["turns"]
+    assert (first["turn"], first["status"], first["function_calls"]) == (1, "requires_action", calls)
+    assert (second["turn"], second["status"], second["function_calls"]) == (2, "completed", [])
+    assert (first["interaction_id"], second["interaction_id"]) == (job["interaction_id"], done["interaction_id"])
+    assert sum(turn["usage"]["total_tokens"] for turn in done["turns"]) == done["usage"]["total_tokens"]
+    assert "respond" not in done["links"]
 
 
 def test_a_failure_tells_the_upstreams_own_words(live: Live) -> None:

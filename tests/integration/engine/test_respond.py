@@ -411,6 +411,21 @@ def test_a_follower_waits_for_the_last_turn(engine: Engine) -> None:
     assert request(engine, follower)["previous_interaction_id"] == done.interaction_id
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "told"), [("c", 100, [True]), ("c", 70_000, [False]), ("c" * 70_000, 100, [])]
+)
+def test_an_event_tells_the_calls_as_far_as_they_fit(engine: Engine, name: str, size: int, told: list[bool]) -> None:
+    job_id = engine.started(tools=TOOLS)
+    call = {"type": "function_call", "id": name, "name": "look", "arguments": {"at": "x" * size}}
+
+    job = settled(engine, job_id, body={"status": "requires_action", "steps": [call]})
+
+    assert (job.required_action or {})["function_calls"] == [{k: v for k, v in call.items() if k != "type"}]
+    shown = engine.event_rows(job_id)[-1].data["required_action"]["function_calls"]
+    assert [one["arguments"] is not None for one in shown] == told
+    assert "required_action" not in engine.event_rows(job_id)[0].data
+
+
 def test_a_job_has_so_many_turns_and_no_more(engine: Engine) -> None:
     job_id = asking(engine)
     engine.change(job_id, turn=respond.MAX_TURNS)

@@ -20,7 +20,9 @@ from worker.settings import Settings
 from worker.states import EVENT_TYPES, Status
 
 DOCUMENT: dict[str, Any] = build(Settings(_env_file=None)).openapi()
-SPENDING = {"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/adopt", "/v1/jobs/{job_id}/retry"}
+SPENDING = {"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/adopt"} | {
+    f"/v1/jobs/{{job_id}}/{call}" for call in ("retry", "respond")
+}
 PUBLIC = {"/healthz", "/readyz", "/v1/upstream/gemini"}
 
 
@@ -115,7 +117,7 @@ def test_the_documented_job_is_the_rendered_job() -> None:
     rendered = document.render(job(), NO_OUTPUT)
     properties = DOCUMENT["components"]["schemas"]["Job"]["properties"]
 
-    assert rendered.keys() == properties.keys() - {"steps", "input"}
+    assert rendered.keys() == properties.keys() - {"steps", "input", "turns"}
     assert rendered["progress"].keys() == schemas.Progress.model_fields.keys()
 
 

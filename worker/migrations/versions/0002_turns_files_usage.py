@@ -12,6 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("job", sa.Column("environment_id", sa.String(), nullable=True))
+    op.add_column("job", sa.Column("is_planning", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("job", sa.Column("key_id", sa.String(), nullable=True))
     json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
     op.add_column("job", sa.Column("webhook_config", json, nullable=True))
