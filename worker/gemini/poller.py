@@ -208,7 +208,7 @@ class Poller:
                     "User-Agent": "nightdesk",
                 },
                 cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=_proxy(self._access.base_url),
+                proxy=environment_proxy(self._access.base_url),
             )
         return self._session
 
@@ -226,7 +226,7 @@ def _trouble(name: str) -> Answer:
     return Answer(upstream_id=name, kind=AnswerKind.TROUBLE)
 
 
-def _proxy(base_url: str) -> str | None:
+def environment_proxy(base_url: str) -> str | None:
     """Return the proxy of the environment, as the SDK uses it; looked up once, not for each request."""
     parts = urlsplit(base_url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
