@@ -12,7 +12,9 @@ from api import errors, exposition, openapi
 from api.access import Access
 from api.body import BodyLimit
 from api.desk import Desk
+from api.follower import Pace
 from api.keyring import Keyring
+from api.live import Live
 from api.places import Streams
 from api.readiness import Readiness
 from api.routes import (
@@ -36,9 +38,10 @@ from api.writer import Writer
 from worker import context as contexts
 from worker import heap
 from worker.context import Context
-from worker.errors import NightdeskError
-from worker.flow import submit
+from worker.errors import NightdeskError, Unavailable
+from worker.flow import hear, submit
 from worker.flow.hear import Listener
+from worker.gemini.stream import Streamer
 from worker.settings import Settings
 
 RESOURCES = (
@@ -73,6 +76,7 @@ def build(
     *,
     is_leaving: Callable[[], bool] = lambda: False,
     streams: Streams | None = None,
+    pace: Pace | None = None,
     look_every_s: float = LOOK_EVERY_S,
     flush_every_s: float = FLUSH_EVERY_S,
 ) -> FastAPI:
@@ -87,7 +91,8 @@ def build(
         own = await run_in_threadpool(contexts.build, settings) if context is None else context
         try:
             watch = Watch(own, is_leaving, look_every_s)
-            async with _open(own, watch, streams or Streams(), flush_every_s) as desk:
+            places = streams or Streams()
+            async with _open(own, watch, places, _live(own, places, pace), flush_every_s) as desk:
                 app.state.desk = desk
                 yield
         finally:
@@ -115,7 +120,9 @@ def build(
 
 
 @asynccontextmanager
-async def _open(context: Context, watch: Watch, streams: Streams, flush_every_s: float) -> AsyncIterator[Desk]:
+async def _open(
+    context: Context, watch: Watch, streams: Streams, live: Live, flush_every_s: float
+) -> AsyncIterator[Desk]:
     """Start what runs beside the requests; at the end finish every order taken."""
     await run_in_threadpool(_warm, context)
     desk = Desk(
@@ -124,6 +131,7 @@ async def _open(context: Context, watch: Watch, streams: Streams, flush_every_s:
         writer=Writer(context, asyncio.get_running_loop()),
         watch=watch,
         streams=streams,
+        live=live,
         readiness=Readiness(context),
         listener=None if context.settings.gemini_webhooks == "off" else Listener(context),
     )
@@ -137,9 +145,19 @@ async def _open(context: Context, watch: Watch, streams: Streams, flush_every_s:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
+        await desk.live.close()
         await desk.keyring.close()
         await run_in_threadpool(desk.writer.stop)
         await run_in_threadpool(exposition.flush, context)
+
+
+def _live(context: Context, streams: Streams, pace: Pace | None) -> Live:
+    async def ended(job_id: str, upstream_id: str) -> None:
+        """What its stream says is a hint as the upstream's own events are: the poll sees whether it is true."""
+        with suppress(Unavailable):
+            await run_in_threadpool(hear.poll_now, context, job_id, upstream_id)
+
+    return Live(Streamer(context.access), ended, chance=context.chance, pace=pace, limit=streams.followed)
 
 
 def _warm(context: Context) -> None:

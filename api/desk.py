@@ -9,6 +9,7 @@ from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.keyring import Keyring
+from api.live import Live
 from api.memo import Memo
 from api.places import Streams
 from api.readiness import Readiness
@@ -29,6 +30,7 @@ class Desk:
     writer: Writer
     watch: Watch
     streams: Streams
+    live: Live
     readiness: Readiness
     listener: Listener | None
     """None where upstream events are off."""

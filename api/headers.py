@@ -35,15 +35,24 @@ def prefer_wait(request: Request) -> int | None:
     return None
 
 
-def last_event(request: Request) -> int:
-    """The sequence number in `Last-Event-ID`, which may be `<sequence>` or `<sequence>.<upstream event id>`; else 0."""
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """What a client has seen of a stream: stored events up to a number, and the upstream event after it, if any."""
+
+    sequence: int = 0
+    live_id: str | None = None
+    """None where the client comes for the first time; empty where it named a stored event."""
+
+
+def last_event(request: Request) -> LastEvent:
+    """`Last-Event-ID`, which may be `<sequence>` or `<sequence>.<upstream event id>`."""
     given = request.headers.get("last-event-id", "").strip()
     if not given:
-        return 0
-    sequence = given.partition(".")[0]
+        return LastEvent()
+    sequence, _, live_id = given.partition(".")
     if not (sequence.isascii() and sequence.isdecimal() and len(sequence) <= 9):
         raise BadRequest("Last-Event-ID: is not an id of this stream")
-    return int(sequence)
+    return LastEvent(int(sequence), live_id)
 
 
 def matches(request: Request, etag: str) -> bool:

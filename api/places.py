@@ -1,4 +1,4 @@
-"""How many event streams one process keeps open, and how often a silent one gives a sign of life."""
+"""How many event streams one process keeps open and follows upstream; how often a silent one gives a sign of life."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from api.errors import RateLimited
 
 HEARTBEAT_S = 15.0
 MAX_STREAMS = 1000
+MAX_FOLLOWED = 100
 FULL_RETRY_S = 5
 
 
@@ -16,6 +17,8 @@ class Streams:
     """How many streams this process has open."""
 
     limit: int = MAX_STREAMS
+    followed: int = MAX_FOLLOWED
+    """How many running interactions are followed at a time; who watches another gets its stored events only."""
     heartbeat_s: float = HEARTBEAT_S
     open: int = field(default=0, init=False)
 

@@ -10,7 +10,7 @@ from api.view import Seen, load
 async def until_settled(desk: Desk, job_id: str, project_id: str, within_s: float) -> Seen:
     """The job as soon as it has ended or needs an action, else as it is when the time is over; raises NotFound."""
     deadline = monotonic() + within_s
-    async with desk.watch.waiting(job_id) as waiter:
+    with desk.watch.waiting(job_id) as waiter:
         while True:
             seen = await desk.read(partial(load, job_id=job_id, project_id=project_id, now=desk.context.clock()))
             waiter.seen = seen.job.sequence

@@ -1,10 +1,14 @@
-"""Server-sent events: a job's stored events, from any sequence number on, until its terminal one.
+"""Server-sent events: a job's stored events, from any sequence number on, until its terminal one; live ones between.
 
-A stream reads the rows themselves, so none is lost: what wakes it only says that there may be more.
+Stored ones are read from the rows themselves, so none is lost: what wakes a stream only says that there may be more.
+Live ones come from upstream while the job runs and are best effort.
 """
 
-from collections.abc import AsyncGenerator
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -14,15 +18,23 @@ from sqlmodel import Session
 from starlette.types import Send
 
 from api.desk import Desk
+from api.headers import LastEvent
+from api.history import MAX_BYTES, Piece, Reset
+from api.live import AT_ONCE_BYTES, Start, Watcher
+from api.waits import Waiter
 from worker.document import stamp
 from worker.errors import Unavailable
 from worker.models import Event
-from worker.states import TERMINAL
+from worker.states import EVENTS, TERMINAL, Status
 from worker.store import events
 
 AT_ONCE = 500
+ROUNDS = 1 + MAX_BYTES // AT_ONCE_BYTES
 RECONNECT = b"retry: 2000\n\n"
 HEARTBEAT = b": still here\n\n"
+STARTED = EVENTS[Status.IN_PROGRESS]
+LIVE = re.compile(r"step\.[a-z_.]{1,40}", re.ASCII)
+"""The types of upstream events that are passed on."""
 
 
 class EventStream(StreamingResponse):
@@ -52,34 +64,123 @@ def frame(event: Event) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.type.encode(), orjson.dumps(render(event)))
 
 
-async def follow(desk: Desk, job_id: str, after: int) -> AsyncGenerator[bytes]:
-    """The events after a sequence number, as they happen; ends with the terminal one, or when the process leaves.
+async def follow(desk: Desk, job_id: str, last: LastEvent) -> AsyncGenerator[bytes]:
+    """The events after the last one seen, as they happen, and live ones between; ends with the terminal one.
 
-    Whoever is cut off goes on by `Last-Event-ID`, here or on another process.
+    It ends when the process leaves, too: whoever is cut off goes on by `Last-Event-ID`, here or on another process.
     """
-    with desk.streams.place():
+    with (
+        desk.streams.place(),
+        desk.watch.waiting(job_id) as waiter,
+        desk.live.watching(job_id, waiter.ring) as watcher,
+    ):
         yield RECONNECT
-        async with desk.watch.waiting(job_id) as waiter:
-            while True:
-                try:
-                    found, is_over = await desk.read(partial(_next, job_id=job_id, after=after))
-                except Unavailable:
+        reader = _Reader(desk, waiter, watcher, last)
+        while not reader.is_over:
+            for frames in reader.live():
+                yield frames
+            if waiter.has_moved:
+                for frames in await reader.stored():
+                    yield frames
+            elif not reader.is_behind and not await waiter.moved(reader.patience_s):
+                if desk.watch.is_leaving():
                     return
-                for event in found:
-                    yield frame(event)
-                    after = event.sequence
-                if is_over:
-                    return
-                waiter.seen = after
-                if len(found) < AT_ONCE and not await waiter.moved(desk.streams.heartbeat_s):
-                    if desk.watch.is_leaving():
-                        return
-                    yield HEARTBEAT
+                watcher.retry()
+                reader.spoke()
+                yield HEARTBEAT
 
 
-def _next(session: Session, *, job_id: str, after: int) -> tuple[list[Event], bool]:
-    """The next events, and whether none will follow them: the job has ended and they are its last, or it is deleted."""
+class _Reader:
+    """What one client has seen of its job, and what it is to be sent next."""
+
+    def __init__(self, desk: Desk, waiter: Waiter, watcher: Watcher, last: LastEvent) -> None:
+        self._desk = desk
+        self._waiter = waiter
+        self._watcher = watcher
+        self._after = last.sequence
+        self._shown = last.live_id
+        self._clock = asyncio.get_running_loop().time
+        self._spoke_at = self._clock()
+        self.is_over = False
+        """Whether nothing will follow: the job has ended, or is deleted, or the database is away."""
+        self.is_behind = False
+        """Whether there are more live events than were sent at once."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long the stream may yet be silent."""
+        return self._spoke_at + self._desk.streams.heartbeat_s - self._clock()
+
+    def spoke(self) -> None:
+        """Note that something is sent."""
+        self._spoke_at = self._clock()
+
+    def live(self) -> Iterator[bytes]:
+        """What was told upstream before the job moved: at most all that is kept, so that a slow client gets on."""
+        self.is_behind = True
+        for _ in range(ROUNDS):
+            pieces = self._watcher.take()
+            if not pieces:
+                self.is_behind = False
+                return
+            if frames := b"".join(live_frames(pieces, self._after, self._watcher.upstream_id)):
+                self.spoke()
+                yield frames
+
+    async def stored(self) -> Sequence[bytes]:
+        """The job's next events; sees to it that what runs then is watched."""
+        self._waiter.has_moved = False
+        try:
+            seen = await self._desk.read(partial(_next, job_id=self._waiter.job_id, after=self._after))
+        except Unavailable:
+            self.is_over = True
+            return ()
+        for event in seen.events:
+            self._after = event.sequence
+            # Another interaction began, of which nothing was shown.
+            self._shown = None if event.type == STARTED else self._shown
+            self.spoke()
+        self.is_over = seen.is_over
+        self._waiter.seen = self._after
+        self._waiter.has_moved |= seen.has_more
+        self._watcher.attend(seen.runs, Start(self._shown))
+        return [frame(event) for event in seen.events]
+
+
+def live_frames(pieces: Iterable[Piece | Reset], sequence: int, upstream_id: str) -> Iterator[bytes]:
+    """Upstream events on the wire, those that tell steps; the others are told by what is stored."""
+    for piece in pieces:
+        line = b"" if piece.id is None else b"id: %d.%s\n" % (sequence, piece.id.encode())
+        if isinstance(piece, Reset):
+            head = orjson.dumps({"interaction_id": upstream_id, "truncated": piece.is_truncated})
+            yield b'%sevent: reset\ndata: %s,"steps":%s}\n\n' % (line, head[:-1], piece.steps)
+        elif LIVE.fullmatch(piece.type):
+            data = piece.data.replace(b"\n", b"\ndata: ")
+            yield b"%sevent: %s\ndata: %s\n\n" % (line, piece.type.encode(), data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The next events of a job, and how it stands after them."""
+
+    events: list[Event]
+    has_more: bool
+    is_over: bool
+    """None will follow: the job has ended and they are its last, or it is deleted."""
+    runs: str | None
+    """The interaction that runs, unless there are more events to be told first."""
+
+
+def _next(session: Session, *, job_id: str, after: int) -> _Seen:
     found = events.of_job(session, job_id, after=after, limit=AT_ONCE)
     last = found[-1].sequence if found else after
     glance = events.glances(session, [job_id]).get(job_id)
-    return found, glance is None or (glance.status in TERMINAL and last >= glance.sequence)
+    if glance is None:
+        return _Seen(found, has_more=False, is_over=True, runs=None)
+    has_more = last < glance.sequence
+    return _Seen(
+        events=found,
+        has_more=has_more and bool(found),
+        is_over=glance.status in TERMINAL and not has_more,
+        runs=glance.interaction_id if glance.status == Status.IN_PROGRESS and not has_more else None,
+    )

@@ -4,8 +4,8 @@ Nobody decides anything by what wakes them: they read their job again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
@@ -26,20 +26,31 @@ class Waiter:
     """One request that waits for a job: `seen` is the last sequence number it knows of."""
 
     job_id: str
-    event: asyncio.Event
     seen: int = 0
     is_leaving: Callable[[], bool] = field(default=lambda: False)
+    has_moved: bool = True
+    """Whether the job may have moved since somebody looked: whoever looks puts it down first."""
+    _bell: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        """Say that the job may have moved."""
+        self.has_moved = True
+        self._bell.set()
+
+    def ring(self) -> None:
+        """Say that something else is there for it."""
+        self._bell.set()
 
     async def moved(self, within_s: float) -> bool:
-        """Wait until the job may have moved; false when the time is over or the process is leaving."""
+        """Wait until the job may have moved, or it rang; false when the time is over or the process is leaving."""
         if self.is_leaving():
             return False
         try:
             async with asyncio.timeout(within_s):
-                await self.event.wait()
+                await self._bell.wait()
         except TimeoutError:
             return False
-        self.event.clear()
+        self._bell.clear()
         return not self.is_leaving()
 
 
@@ -78,11 +89,11 @@ class Watch:
             elif self._watched:
                 await self._look(list(self._watched))
 
-    @asynccontextmanager
-    async def waiting(self, job_id: str) -> AsyncIterator[Waiter]:
+    @contextmanager
+    def waiting(self, job_id: str) -> Iterator[Waiter]:
         """Enter before the first read of the job, so that no move falls between."""
-        async with self._waiters.waiting(job_id) as event:
-            waiter = Waiter(job_id, event, is_leaving=self.is_leaving)
+        waiter = Waiter(job_id, is_leaving=self.is_leaving)
+        with self._waiters.waiting(job_id, waiter.wake):
             self._watched.add(waiter)
             try:
                 yield waiter
@@ -109,4 +120,4 @@ class Watch:
     @staticmethod
     def _wake(waiters: Iterable[Waiter]) -> None:
         for waiter in waiters:
-            waiter.event.set()
+            waiter.wake()

@@ -62,6 +62,11 @@ class Context:
         """Which webhook addresses are allowed."""
         return policy(self.settings)
 
+    @cached_property
+    def access(self) -> Access:
+        """Where the upstream is, for whoever asks it by itself."""
+        return _access(self.settings)
+
     def schedule(self, kind: str, target: str) -> Backoff:
         """When a running interaction is asked again."""
         return self._schedules[self.catalog.entry(_kind(kind), target).poll]

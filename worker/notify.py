@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import redis
 import redis.asyncio
@@ -18,7 +18,7 @@ class Waiters:
 
     def __init__(self, url: str) -> None:
         self._url = url.replace("redis+socket://", "unix://")
-        self._events: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._wakers: defaultdict[str, set[Callable[[], None]]] = defaultdict(set)
 
     async def listen(self) -> None:
         """Wake waiters as notifications come; runs until cancelled, reconnects by itself."""
@@ -38,28 +38,27 @@ class Waiters:
                 count("nightdesk_notify_failures_total")
                 await asyncio.sleep(1)
 
-    @asynccontextmanager
-    async def waiting(self, job_id: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever the job may have moved."""
-        event = asyncio.Event()
-        self._events[job_id].add(event)
+    @contextmanager
+    def waiting(self, job_id: str, wake: Callable[[], None]) -> Iterator[None]:
+        """Call `wake` whenever the job may have moved."""
+        self._wakers[job_id].add(wake)
         try:
-            yield event
+            yield
         finally:
-            self._events[job_id].discard(event)
-            if not self._events[job_id]:
-                del self._events[job_id]
+            self._wakers[job_id].discard(wake)
+            if not self._wakers[job_id]:
+                del self._wakers[job_id]
 
     def _wake(self, data: str) -> None:
         for job_id in data.split():
-            for event in self._events.get(job_id, ()):
-                event.set()
+            for wake in self._wakers.get(job_id, ()):
+                wake()
 
     def _wake_all(self) -> None:
         # Whatever was published while we were away is unknown: everybody looks once.
-        for events in self._events.values():
-            for event in events:
-                event.set()
+        for wakers in self._wakers.values():
+            for wake in wakers:
+                wake()
 
 
 def message(job_ids: Iterable[str]) -> str:

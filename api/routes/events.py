@@ -51,14 +51,14 @@ async def follow_job(
     if headers.preferred(request, [STREAM, view.JSON]) == view.JSON:
         read = partial(_page, job_id=job_id, project_id=who.project_id, cursor_text=cursor, limit=limit)
         return view.answer(await desk.read(read))
-    after = headers.last_event(request)
+    last = headers.last_event(request)
     if await desk.read(partial(jobs.get, job_id=job_id, project_id=who.project_id)) is None:
         raise NotFound("no such job")
     desk.streams.check()
     told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope["state"]["is_head"]:
         return Response(headers=told, media_type=STREAM)
-    return stream.EventStream(stream.follow(desk, job_id, after), headers=told, media_type=STREAM)
+    return stream.EventStream(stream.follow(desk, job_id, last), headers=told, media_type=STREAM)
 
 
 def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | None, limit: int) -> bytes:

@@ -40,8 +40,8 @@ ARROWS = {
     "dev": "app context database errors keys settings vault",
     "cli": "app context database dev errors gemini keys models process settings states store vault webhooks",
     "api": (
-        "app context database document errors flow gemini heap ids keys models notify options settings states store"
-        " telemetry vault webhooks"
+        "app context database document errors flow gemini heap ids keys models notify options retry settings states"
+        " store telemetry vault webhooks"
     ),
 }
 HOMES = {

@@ -28,6 +28,17 @@ LOOKS, LOOKS_WITHIN, LOOK_AGAIN = 60, timedelta(minutes=1), timedelta(seconds=5)
 REMEMBERED = 10_000
 
 
+def poll_now(context: Context, job_id: str, upstream_id: str) -> str:
+    """Let a running interaction be asked now, because something was heard of it; gives back the outcome in a word."""
+    now = context.clock()
+    with context.database.write() as session:
+        is_due = hints.poll_now(session, job_id, upstream_id, now=now, unless_since=now - APART)
+    if not is_due:
+        return "idle"
+    wake.polls(context)
+    return "polled"
+
+
 class Listener:
     """One process's ear for upstream events; shared by its threads."""
 
@@ -69,17 +80,8 @@ class Listener:
         with self._context.database.read() as session:
             known = interactions.by_upstream_id(session, event.upstream_id)
         if known is not None:
-            return self._poll_now(known.job_id, event.upstream_id)
+            return poll_now(self._context, known.job_id, event.upstream_id)
         return self._find(event) if self._is_dynamic else "unknown"
-
-    def _poll_now(self, job_id: str, upstream_id: str) -> str:
-        now = self._context.clock()
-        with self._context.database.write() as session:
-            is_due = hints.poll_now(session, job_id, upstream_id, now=now, unless_since=now - APART)
-        if not is_due:
-            return "idle"
-        wake.polls(self._context)
-        return "polled"
 
     def _find(self, event: Event) -> str:
         """An interaction that no job has: ask whose it is, if it can be anybody's."""
@@ -99,7 +101,7 @@ class Listener:
         if outcome != "started":
             return outcome
         count("nightdesk_adopted_total", by="event")
-        self._poll_now(name.job_id, resource.upstream_id)
+        poll_now(context, name.job_id, resource.upstream_id)
         return "adopted"
 
     def _look(self, event: Event) -> Resource:

@@ -17,6 +17,7 @@ class Glance:
 
     status: str
     sequence: int
+    interaction_id: str | None = None
 
 
 def of_job(session: Session, job_id: str, *, after: int, limit: int) -> list[Event]:
@@ -40,6 +41,7 @@ def types(session: Session, event_ids: Collection[str]) -> dict[str, str]:
 
 
 def glances(session: Session, job_ids: Collection[str]) -> dict[str, Glance]:
-    """Status and last sequence number of these jobs, those that exist."""
-    statement = sa.select(col(Job.id), col(Job.status), col(Job.sequence)).where(col(Job.id).in_(job_ids))
-    return {row.id: Glance(row.status, row.sequence) for row in session.execute(statement)}
+    """Status, last sequence number and interaction of these jobs, those that exist."""
+    columns = (col(Job.id), col(Job.status), col(Job.sequence), col(Job.interaction_id))
+    statement = sa.select(*columns).where(col(Job.id).in_(job_ids))
+    return {row.id: Glance(row.status, row.sequence, row.interaction_id) for row in session.execute(statement)}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import MakeSettings
 from tests.integration.api.engine import Worker
-from tests.integration.api.serving import DEAD_REDIS, Server, Tenant, prepared, serving
+from tests.integration.api.serving import DEAD_GEMINI, DEAD_REDIS, Server, Tenant, prepared, serving
 from worker.settings import Settings
 
 
@@ -73,6 +73,7 @@ def own_settings(make_settings: MakeSettings, sqlite_url: str) -> MakeSettings:
 
     def make(**chosen: Any) -> Settings:
         given: dict[str, Any] = {"database_url": sqlite_url, "gemini_api_key": "none", "redis_url": DEAD_REDIS}
+        given["gemini_base_url"] = DEAD_GEMINI
         return make_settings(**(given | chosen))
 
     return make

@@ -24,6 +24,7 @@ from worker.store import projects
 
 LOOK_EVERY_S = 0.1
 DEAD_REDIS = "redis://127.0.0.1:1/0"
+DEAD_GEMINI = "http://127.0.0.1:1"
 
 
 @dataclass
@@ -97,8 +98,9 @@ class Server:
 
 
 def prepared(**chosen: Any) -> Settings:
-    """Settings that suffice for an API process; Redis is away unless named."""
+    """Settings that suffice for an API process; Redis and the upstream are away unless named."""
     given: dict[str, Any] = {"encryption_key": ENCRYPTION_KEY, "gemini_api_key": "none", "redis_url": DEAD_REDIS}
+    given["gemini_base_url"] = DEAD_GEMINI
     return Settings(**(given | chosen), _env_file=None)
 
 

@@ -1,51 +1,18 @@
 """Events of a job: as a list, and as a stream that loses none."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import httpx2
 import orjson
 import pytest
 
 from api.places import Streams
 from tests.conftest import MakeSettings
 from tests.integration.api.engine import Worker
+from tests.integration.api.following import following
 from tests.integration.api.serving import Server, Tenant, serving
 from tests.waiting import eventually
 
 JSON = {"Accept": "application/json"}
-
-
-class Follower:
-    """A stream being read in a thread of its own."""
-
-    def __init__(self, answer: httpx2.Response) -> None:
-        self.lines: list[str] = []
-        self.answer = answer
-        self.thread = threading.Thread(target=self._read)
-        self.thread.start()
-
-    def _read(self) -> None:
-        for line in self.answer.iter_lines():
-            self.lines.append(line)
-
-    def field(self, name: str) -> list[str]:
-        return [line.partition(": ")[2] for line in list(self.lines) if line.startswith(f"{name}: ")]
-
-    @property
-    def has_ended(self) -> bool:
-        return not self.thread.is_alive()
-
-
-@contextmanager
-def following(tenant: Tenant, job_id: str, **headers: str) -> Iterator[Follower]:
-    with tenant.http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        follower = Follower(answer)
-        yield follower
-        eventually(lambda: follower.has_ended, what="the end of the stream")
 
 
 def test_the_list_has_every_event_in_order(tenant: Tenant, worker: Worker) -> None:

@@ -2,6 +2,7 @@ import pytest
 from starlette.requests import Request
 
 from api import headers
+from api.headers import LastEvent
 from worker.errors import BadRequest
 
 
@@ -66,6 +67,18 @@ def test_the_media_type_wanted_most_is_chosen(accept: str, chosen: str) -> None:
     assert headers.preferred(request(accept=accept), ["text/markdown", "text/html"]) == chosen
 
 
-@pytest.mark.parametrize(("given", "sequence"), [("7", 7), ("7.up-1", 7), ("7.1.2", 7), ("", 0)])
-def test_the_last_event_is_its_sequence_number(given: str, sequence: int) -> None:
-    assert headers.last_event(request(last_event_id=given)) == sequence
+@pytest.mark.parametrize(
+    ("given", "sequence", "live_id"),
+    [
+        ("", 0, None),
+        ("7", 7, ""),
+        ("7.", 7, ""),
+        ("7.up-1", 7, "up-1"),
+        ("7.1.2", 7, "1.2"),
+        ("7.\u00e9 =", 7, "\u00e9 ="),
+    ],
+)
+def test_the_last_event_is_a_sequence_number_and_perhaps_an_upstream_id(
+    given: str, sequence: int, live_id: str | None
+) -> None:
+    assert headers.last_event(request(last_event_id=given)) == LastEvent(sequence, live_id)
