@@ -7,7 +7,7 @@ from google.genai import _interactions as errors
 
 from tests.integration.simulator.conftest import error_of
 from worker.dev.simulator import ControlError, SimulatorServer
-from worker.dev.simulator.faults import KINDS
+from worker.dev.simulator.faults import KINDS, STREAM_KINDS
 
 MODEL, AGENT = "gemini-3.8-flash", "deep-research-preview-04-2026"
 
@@ -55,7 +55,7 @@ def test_a_fault_on_create_is_seen_as_the_sdks_exception(sim: SimulatorServer, i
 
 
 def test_every_kind_of_fault_is_proven() -> None:
-    elsewhere = {"status", "ignored", "cut", "drop"}
+    elsewhere = {"status", "ignored", *STREAM_KINDS}
 
     assert {fault.split()[0] for fault in SEEN if not fault[0].isdigit()} | elsewhere == set(KINDS)
 

@@ -157,6 +157,63 @@ def test_a_stream_may_break_and_be_resumed(interactions: Any, fault: str) -> Non
     assert rest[-1].event_type == "interaction.completed"
 
 
+def test_a_stream_may_be_cut_after_a_time(interactions: Any) -> None:
+    asked = "Tea [[sim: duration=1000]] [[sim: stream=cut delay=0.2 times=1]]"
+    made = interactions.create(agent=AGENT, input=asked, background=True)
+
+    seen = list(interactions.get(made.id, stream=True))
+
+    assert seen[0].event_type == "interaction.created"
+    assert seen[-1].event_type != "interaction.completed"
+
+
+def test_a_resumed_stream_may_tell_some_events_again(interactions: Any) -> None:
+    asked = "Tea [[sim: duration=0]] [[sim: stream=replay back=2 times=1]]"
+    made = interactions.create(agent=AGENT, input=asked, background=True)
+
+    resumed = interactions.get(made.id, stream=True, last_event_id="e9")
+
+    assert next(iter(resumed)).event_id == "e8"
+
+
+def test_a_stream_may_fall_silent_and_stay_open(interactions: Any) -> None:
+    asked = "Tea [[sim: duration=0]] [[sim: stream=stall after=3 times=1]]"
+    made = interactions.create(agent=AGENT, input=asked, background=True)
+    seen: list[Any] = []
+
+    with pytest.raises(errors.APIError):
+        _read(interactions.get(made.id, stream=True, timeout=0.3), seen)
+
+    assert [event.event_id for event in seen] == ["e0", "e1", "e2"]
+
+
+def test_a_stream_may_dribble(interactions: Any) -> None:
+    asked = "Tea [[sim: duration=0]] [[sim: stream=dribble delay=0.0001 times=1]]"
+    made = interactions.create(model=MODEL, input=asked, background=True)
+
+    dribbled, whole = ([event.event_id for event in interactions.get(made.id, stream=True)] for _ in range(2))
+
+    assert dribbled == whole
+
+
+@pytest.mark.parametrize(("named", "without"), [("none", {0, 1, 2, 3, 4}), ("some", {0, 3})])
+def test_events_may_have_no_id(interactions: Any, named: str, without: set[int]) -> None:
+    made = interactions.create(model=MODEL, input=f"Tea [[sim: duration=0 event_ids={named}]]", background=True)
+
+    seen = list(interactions.get(made.id, stream=True))[:5]
+
+    assert {number for number, event in enumerate(seen) if event.event_id is None} == without
+
+
+def test_a_stream_may_have_events_that_nobody_knows(interactions: Any) -> None:
+    made = interactions.create(model=MODEL, input="Tea [[sim: duration=0 strange=yes]]", background=True)
+
+    seen = list(interactions.get(made.id, stream=True))
+
+    assert "UNKNOWN" in {event.event_type for event in seen}
+    assert seen[-1].event_type == "interaction.completed"
+
+
 def _read(stream: Any, events: list[Any]) -> None:
     """Read a stream to its end, keeping each event as it comes."""
     for event in stream:

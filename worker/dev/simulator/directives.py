@@ -65,6 +65,8 @@ SCRIPT = {
     "calls": Key("calls", int, "how many function calls it makes"),
     "images": Key("images", int, "how many images it makes"),
     "text": Key("text", str, "the answer, word for word; quote it"),
+    "event_ids": Key("event_ids", str, "which events of its stream have an id: all, some, none"),
+    "strange": Key("strange", _is_yes, "`yes`: its stream has events between that nobody knows"),
     "usage": Key("usage_late_s", _late, "`late` or seconds: the usage is missing that long after the end"),
 }
 """Keys that script the run."""
@@ -74,8 +76,9 @@ FAULT = {
     "times": Key("count", int, "how many calls it strikes; all without it"),
     "for": Key("for_s", float, "how many seconds it lasts, from the first create with this prompt"),
     "after": Key("after", int, "how many events of a stream come through"),
+    "back": Key("back", int, "how many events a resumed stream tells again"),
     "retry_after": Key("retry_after_s", float, "the Retry-After header"),
-    "delay": Key("delay_s", float, "the seconds of kind slow"),
+    "delay": Key("delay_s", float, "the seconds of kinds slow, cut, dribble"),
     "shape": Key("shape", str, "the shape of the error body"),
     "code": Key("code", str, "its code"),
     "message": Key("message", str, "its message"),

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from worker.dev.simulator.failing import fail
-from worker.dev.simulator.faults import Rule
+from worker.dev.simulator.failing import fail, until_gone
+from worker.dev.simulator.faults import STREAM_KINDS, Rule
 from worker.dev.simulator.machine import Machine
 from worker.dev.simulator.record import ENDED, Record
 from worker.dev.simulator.refusal import invalid
@@ -20,6 +20,10 @@ from worker.dev.simulator.score import closing, score
 _LOOK_S = 1.0
 _SOON_S = 0.01
 _DONE = b"data: [DONE]\n\n"
+_DRIBBLE_B, _DRIBBLE_S = 16, 0.01
+_NAMELESS = 3
+"""Where some events have no id, it is one in so many."""
+_BREAKS = ("cut", "drop", "stall")
 _CUT = b'[{"error": {"code": 503, "message": "The service is currently unavailable.", "status": "UNAVAILABLE"}}]\n'
 
 
@@ -28,7 +32,7 @@ async def stream(
 ) -> web.StreamResponse:
     """Answer with the events of an interaction, after the given one, until it ends."""
     rule = machine.fault("stream", record) if record.rules or machine.faults.rules else None
-    if rule is not None and rule.kind not in ("cut", "drop"):
+    if rule is not None and rule.kind not in STREAM_KINDS:
         return await fail(request, rule, lambda: _stream(machine, request, record, last_event_id, None))
     return await _stream(machine, request, record, last_event_id, rule)
 
@@ -36,24 +40,47 @@ async def stream(
 async def _stream(
     machine: Machine, request: web.Request, record: Record, last_event_id: str | None, rule: Rule | None
 ) -> web.StreamResponse:
-    start = _position(last_event_id)
+    start = max(0, _position(last_event_id) - (rule.back if rule else 0))
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await response.prepare(request)
-    sent = 0
     try:
-        async for number, data in _events(machine, record):
-            if number < start:
-                continue
-            if rule is not None and sent >= rule.after:
-                return await _break(request, response, rule)
-            await response.write(_frame(number, data))
-            sent += 1
+        async with asyncio.timeout(rule.delay_s if rule and rule.kind == "cut" else None):
+            is_whole = await _tell(machine, record, start, response, rule)
+        if not is_whole and rule is not None:
+            return await _break(request, response, rule)
         await response.write(_DONE)
         await response.write_eof()
+    except TimeoutError:
+        assert rule is not None, "only a rule has a time"
+        return await _break(request, response, rule)
     except (ConnectionError, asyncio.CancelledError):
         if request.transport is not None and not request.transport.is_closing():
             raise
     return response
+
+
+async def _tell(machine: Machine, record: Record, start: int, response: web.StreamResponse, rule: Rule | None) -> bool:
+    """Send the events; false where the rule breaks the stream off before its end."""
+    most = rule.after if rule is not None and rule.kind in _BREAKS and rule.delay_s is None else None
+    sent = 0
+    async for number, data in _events(machine, record):
+        if number < start:
+            continue
+        if sent == most:
+            return False
+        frame = _frame(number, data, record.script.event_ids)
+        if rule is not None and rule.kind == "dribble":
+            await _dribble(response, frame, _DRIBBLE_S if rule.delay_s is None else rule.delay_s)
+        else:
+            await response.write(frame)
+        sent += 1
+    return True
+
+
+async def _dribble(response: web.StreamResponse, frame: bytes, pause_s: float) -> None:
+    for place in range(0, len(frame), _DRIBBLE_B):
+        await response.write(frame[place : place + _DRIBBLE_B])
+        await asyncio.sleep(pause_s)
 
 
 async def _events(machine: Machine, record: Record) -> AsyncIterator[tuple[int, dict[str, Any]]]:
@@ -86,13 +113,16 @@ async def _break(request: web.Request, response: web.StreamResponse, rule: Rule)
     if rule.kind == "cut":
         await response.write(_CUT)
         await response.write_eof()
+    elif rule.kind == "stall":
+        await until_gone(request)
     elif request.transport is not None:
         request.transport.close()
     return response
 
 
-def _frame(number: int, data: dict[str, Any]) -> bytes:
-    body = orjson.dumps({**data, "event_id": f"e{number}"})
+def _frame(number: int, data: dict[str, Any], event_ids: str) -> bytes:
+    is_named = event_ids == "all" or (event_ids == "some" and number % _NAMELESS)
+    body = orjson.dumps({**data, "event_id": f"e{number}"} if is_named else data)
     return b"event: %b\ndata: %b\n\n" % (str(data["event_type"]).encode(), body)
 
 

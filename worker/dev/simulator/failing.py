@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from worker.dev.simulator.faults import KINDS, Rule
+from worker.dev.simulator.faults import KINDS, STREAM_KINDS, Rule
 from worker.dev.simulator.refusal import CODES, Refusal
 
 
@@ -77,10 +77,14 @@ async def _reset(failure: Failure) -> web.StreamResponse:
     return _dropped()
 
 
-async def _hang(failure: Failure) -> web.StreamResponse:
-    # Nobody is told when the client hangs up, so the transport is looked at.
-    while failure.request.transport is not None and not failure.request.transport.is_closing():  # noqa: ASYNC110
+async def until_gone(request: web.Request) -> None:
+    """Return when the client has hung up: nobody is told, so the transport is looked at."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_S)
+
+
+async def _hang(failure: Failure) -> web.StreamResponse:
+    await until_gone(failure.request)
     return _dropped()
 
 
@@ -124,8 +128,7 @@ _WIRE: dict[str, Callable[[Failure], Awaitable[web.StreamResponse]]] = {
     "broken": _broken,
     "truncated": _truncated,
     "accepted": _accepted,
-    "cut": _made,
-    "drop": _made,
     "ignored": _made,
+    **dict.fromkeys(STREAM_KINDS, _made),
 }
 assert set(_WIRE) | {"status", "html"} == set(KINDS)

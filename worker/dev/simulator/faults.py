@@ -38,10 +38,16 @@ KINDS = {
     "accepted": Kind(acts=True, sees="status 202 instead of 200"),
     "ignored": Kind(acts=False, sees="status 200, and nothing happened", calls=_ENDING),
     "cut": Kind(
-        acts=True, sees="a stream that ends after `after` (5) events with a raw 503, as at 600 s", calls=_STREAM
+        acts=True,
+        sees="a stream that ends after `after` (5) events, or `delay_s` seconds, with a raw 503, as at 600 s",
+        calls=_STREAM,
     ),
     "drop": Kind(acts=True, sees="a stream whose connection closes after `after` (5) events", calls=_STREAM),
+    "stall": Kind(acts=True, sees="a stream that falls silent after `after` (5) events and stays open", calls=_STREAM),
+    "dribble": Kind(acts=True, sees="a stream that comes 16 bytes at a time, each `delay_s` (0.01)", calls=_STREAM),
+    "replay": Kind(acts=True, sees="a stream that resumes `back` events too early, as the others may", calls=_STREAM),
 }
+STREAM_KINDS = frozenset({"cut", "drop", "stall", "dribble", "replay"})
 """The one table of fault kinds. `made` on a rule turns `acts` round."""
 
 
@@ -58,6 +64,8 @@ class Rule:
     retry_after_s: float | None = None
     delay_s: float | None = None
     after: int = 5
+    back: int = 0
+    """How many events that were told already a resumed stream tells again."""
     made: bool | None = None
     count: int | None = None
     """How many calls it strikes; without limit if None."""
@@ -135,6 +143,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "retry_after_s": (int, float),
     "delay_s": (int, float),
     "after": int,
+    "back": int,
     "made": bool,
     "count": int,
     "probability": (int, float),

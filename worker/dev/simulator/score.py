@@ -14,6 +14,11 @@ from worker.dev.simulator.view import error_of, head
 _CHUNK = 48
 _MOST_CHUNKS = 100
 _STARTED = 1e-9
+_STRANGE: tuple[dict[str, Any], ...] = (
+    {"event_type": "step.novelty", "index": 0, "novelty": {"level": 3}},
+    {"event_type": "weather.changed", "sky": "clear"},
+    {"event_type": "step.delta", "index": 999, "delta": {"type": "novelty"}},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ def score(record: Record, seed: int) -> list[Event]:
     for beat in play.working(record, seed) if not record.script.silent else []:
         events += [Event(beat.at, data) for data in _step(index, beat.step)]
         index, at = index + 1, beat.at
+    if record.script.strange:
+        events += [Event(at, data) for data in _STRANGE]
     if record.script.status in ("failed", "cancelled"):
         return events
     written = [

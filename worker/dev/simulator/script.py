@@ -27,6 +27,10 @@ class Script:
     images: int | None = None
     text: str | None = None
     """The answer, word for word."""
+    event_ids: str = "all"
+    """Which events of its stream have an id: `all`, `some` or `none`."""
+    strange: bool = False
+    """Whether its stream has events between that nobody knows."""
     usage_late_s: float = 0.0
     """How long after the end the usage is still missing."""
     cancel_lag_s: float = 0.3
