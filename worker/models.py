@@ -215,6 +215,7 @@ class UsageEntry(SQLModel, table=True):
     token: str = Field(primary_key=True)
     project_id: str = Field(foreign_key="project.id")
     key_id: str | None = None
+    conversation_id: str
     job_id: str
     turn: int
     kind: str
@@ -228,8 +229,10 @@ class UsageEntry(SQLModel, table=True):
     total_tokens: int = Field(sa_type=sa.BigInteger)
 
     __table_args__ = (
-        sa.Index("ix_usage_entry_project", "project_id", "at"),
-        sa.Index("ix_usage_entry_job", "job_id"),
+        # With the tokens in it: what a project has spent today is read from here alone.
+        sa.Index("ix_usage_entry_project", "project_id", "at", "total_tokens"),
+        sa.Index("ix_usage_entry_job", "project_id", "job_id"),
+        sa.Index("ix_usage_entry_conversation", "project_id", "conversation_id"),
     )
 
 

@@ -46,6 +46,13 @@ UNREACHABLE = Backoff(start_s=30, factor=1, cap_s=30)
 """A cancelling job whose interaction cannot be asked."""
 
 
+LATE_USAGE_S = (5.0, 30.0, 300.0, 3600.0, 6 * 3600.0)
+"""Usage that an ended interaction did not tell yet: how long after its end, and then after each look, it is asked for.
+
+The upstream writes it down some seconds late (`upstream.md` 3); whoever tells nothing in all this time never will.
+"""
+
+
 def rung(ladder_s: tuple[float, ...], attempt: int, now: datetime, chance: float) -> datetime | None:
     """When webhook attempt number `attempt` (the first is 1) may go; None past the ladder's end.
 

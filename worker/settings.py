@@ -108,10 +108,13 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
     max_in_flight_per_target: Annotated[int, Field(ge=1)] | None = None
     max_queued: Annotated[int, Field(ge=1)] = 100_000
+    max_tokens_per_day: Annotated[int, Field(ge=1)] | None = None
+    """For each project; a day is one of UTC."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
     max_result_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     result_retention_days: Annotated[int, Field(ge=1)] = 30
     job_retention_days: Annotated[int, Field(ge=1)] = 90
+    usage_retention_days: Annotated[int, Field(ge=1)] = 400
 
     flower_basic_auth: SecretStr = SecretStr("")
     metrics_public: bool = False

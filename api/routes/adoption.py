@@ -33,5 +33,6 @@ async def adopt_one(request: Request, who: Author, desk: AtDesk) -> Response:
     wait_s = headers.prefer_wait(request)
     given, content, _ = await submission.read(request, who, PATH)
     order = Order(who.project_id, (), PATH, given.key, given.digest)
-    asked = adopt.Asked(order=order, fields=content, is_admin=who.is_admin, request_id=given.request_id)
+    told = {"key_id": who.key_id, "request_id": given.request_id}
+    asked = adopt.Asked(order=order, fields=content, is_admin=who.is_admin, **told)
     return await made(desk, given, await run_in_threadpool(adopt.take_over, desk.context, asked), wait_s)

@@ -221,7 +221,8 @@ async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) 
     given = submission.bare(request, who, f"{PATH}/{job_id}/retry")
 
     def draft() -> list[submit.Draft]:
-        return [submit.retry_draft(desk.context, who.project_id, job_id, given.request_id)]
+        told = {"key_id": who.key_id, "request_id": given.request_id}
+        return [submit.retry_draft(desk.context, who.project_id, job_id, **told)]
 
     return await made(desk, given, await submission.take(desk, given, draft, is_quick=False), wait_s)
 

@@ -39,6 +39,7 @@ class Asked:
     order: Order
     fields: Mapping[str, Any]
     is_admin: bool
+    key_id: str | None = None
     request_id: str | None = None
 
 
@@ -158,6 +159,7 @@ def _job(context: Context, asked: Asked, chosen: Options, resource: Resource, no
         labels=dict(resource.labels),
         substitutions=[],
         notes=[NOTE],
+        key_id=asked.key_id,
         request_id=asked.request_id,
     )
 

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from worker.context import Context
 from worker.errors import CreateLost, CreateRefused, Unavailable, UpstreamError
-from worker.flow import gate, unconfirmed, wake
+from worker.flow import gate, unconfirmed, usage, wake
 from worker.flow.end import end, failure
 from worker.gemini.answer import short
 from worker.gemini.client import Created
@@ -78,7 +78,8 @@ def attach(context: Context, made: Sequence[Attempt]) -> dict[str, str]:
         running = {job.id for job in moved}
         outcomes |= {one.job_id: "started" if one.job_id in running else "orphan" for one in fresh}
         if fresh:
-            interactions.answered(session, [_answered(one, one.job_id not in running) for one in fresh], now)
+            asked_at = usage.first_look(now)
+            interactions.answered(session, [_answered(one, one.job_id not in running, asked_at) for one in fresh], now)
             _leave(session, [one for one in fresh if one.job_id not in running], now)
         gate.passed(session, moved)
     wake.moved(context, moved)
@@ -132,8 +133,10 @@ def _running(context: Context, job: Sent, created: Created, now: datetime) -> di
     return values | {"deadline_at": sent_at + timedelta(seconds=job.timeout_seconds), "due_at": due_at}
 
 
-def _answered(one: Attempt, is_orphan: bool) -> Answered:  # noqa: FBT001
-    return Answered(one.token, one.created.upstream_id, short(one.created.status), is_orphan)
+def _answered(one: Attempt, is_orphan: bool, asked_at: datetime) -> Answered:  # noqa: FBT001
+    # Nobody polls an orphan, and what it used is paid for all the same.
+    due_at = asked_at if is_orphan else None
+    return Answered(one.token, one.created.upstream_id, short(one.created.status), is_orphan, due_at)
 
 
 def _leave(session: Session, orphans: Sequence[Attempt], now: datetime) -> None:

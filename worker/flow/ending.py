@@ -20,8 +20,6 @@ from worker.store import jobs, moves, results
 MAX_TURNS = 100
 """An upstream that never stops asking for a continuation must not run for ever."""
 
-MAX_SUM = 2**63
-
 RUNNING = {Status.IN_PROGRESS, Status.CANCELLING}
 AS_IT_IS = {
     "completed": Status.COMPLETED,
@@ -39,6 +37,8 @@ class Ending:
     outcome: Outcome
     now: datetime
     shown: dict[str, Any] = field(default_factory=dict)
+    spent: dict[str, Any] | None = None
+    """What the job has used with this interaction and those before it."""
 
     @property
     def expires_at(self) -> datetime:
@@ -107,25 +107,10 @@ def _seen(ending: Ending) -> dict[str, Any]:
         "upstream_status": ending.outcome.status,
         "polls": ending.job.polls + 1,
         "last_polled_at": ending.now,
-        "usage": total(ending.job.usage, ending.outcome.usage),
+        "usage": ending.spent,
         "environment_id": ending.environment_id,
         "notes": [*ending.job.notes, *ending.outcome.notes],
     }
-
-
-def total(before: dict[str, Any] | None, now: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Usage of several turns together: numbers are added up, anything else is the latest."""
-    if not before or not now:
-        return now or before
-    summed = {
-        name: value + before[name] for name, value in now.items() if _is_number(value) and _is_number(before.get(name))
-    }
-    # A sum that no JSON reader takes would make the job unreadable.
-    return {**before, **now, **{name: value for name, value in summed.items() if abs(value) < MAX_SUM}}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _require_action(session: Session, ending: Ending) -> list[Job]:
@@ -197,7 +182,7 @@ def _again(session: Session, ending: Ending, values: dict[str, Any]) -> list[Job
         target=Status.QUEUED,
         now=ending.now,
         claim=ending.claim,
-        values={**chain.queued(job, ending.now), "usage": total(job.usage, ending.outcome.usage), **values},
+        values={**chain.queued(job, ending.now), "usage": ending.spent, **values},
     )
     return [moved] if moved else []
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from worker import ids
 from worker.context import Context
-from worker.flow import cancel, ending, gate, settle, wake
+from worker.flow import cancel, ending, gate, settle, usage, wake
 from worker.flow.end import end, failure
 from worker.gemini.answer import Answer, AnswerKind, short
 from worker.models import Job
 from worker.retry import UNREACHABLE
 from worker.states import STALLED, Status
-from worker.store import claims, gates, moments, moves
+from worker.store import claims, gates, interactions, moments, moves
 from worker.store.claims import Polled
 from worker.telemetry import count, observe, step
 
@@ -66,20 +66,29 @@ class _Tally:
 def run(context: Context) -> dict[str, int]:
     """Poll while rows are due, for about RUN_S; gives back how many were claimed, still ran, ended, had trouble."""
     tally = _Tally()
-    give_up = monotonic() + RUN_S
     with step("job.poll") as line:
-        while monotonic() < give_up and tally.throttled_s is None and not context.leaving.is_set():
-            shut = gate.polls(context)
-            if shut is not None and gates.is_shut(shut, context.clock()):
-                break
-            began, claimed = monotonic(), _batch(context, tally)
-            if shut is not None and shut.reason is not None and tally.running + tally.ended:
-                gate.unthrottle_polls(context)
-            company_s = min(COMPANY_S, claimed * ROW_S) - (monotonic() - began)
-            if claimed < BATCH and not _wait(context, company_s):
-                break
+        may_go_on = _poll(context, tally)
         line.update(tally.shown())
+    if may_go_on:
+        # Last, for nobody waits for it.
+        usage.look(context)
     return tally.shown()
+
+
+def _poll(context: Context, tally: _Tally) -> bool:
+    """One batch after the other; gives back whether the upstream may be asked for more."""
+    give_up = monotonic() + RUN_S
+    while monotonic() < give_up and tally.throttled_s is None and not context.leaving.is_set():
+        shut = gate.polls(context)
+        if shut is not None and gates.is_shut(shut, context.clock()):
+            return False
+        began, claimed = monotonic(), _batch(context, tally)
+        if shut is not None and shut.reason is not None and tally.running + tally.ended:
+            gate.unthrottle_polls(context)
+        company_s = min(COMPANY_S, claimed * ROW_S) - (monotonic() - began)
+        if claimed < BATCH and not _wait(context, company_s):
+            break
+    return tally.throttled_s is None and not context.leaving.is_set()
 
 
 def _wait(context: Context, company_s: float) -> bool:
@@ -221,6 +230,7 @@ def _decide_cancelling(context: Context, row: Polled, claim: str, answer: Answer
     lingers = answer.kind is AnswerKind.RUNNING and lingers_since + LINGER <= now
     if lingers or since + UNASKABLE <= now or _is_lost(row, answer, now):
         with context.database.write() as session:
+            interactions.owe(session, row.interaction_id, usage.first_look(now))
             return ending.stopped(session, row.id, claim=claim, now=now, note=MAY_STILL_RUN)
     if is_heard:
         return None

@@ -1,7 +1,7 @@
 """Settle: what an ended interaction means for its job. Media first, then one transaction with everything else."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -9,11 +9,14 @@ import orjson
 
 from worker.context import Context
 from worker.errors import ArtifactStoreError, ResultTooLarge, Unavailable
+from worker.flow import usage
 from worker.flow.end import end, failure
 from worker.flow.ending import RUNNING, Ending, decide, is_tried_again
+from worker.flow.usage import Spent
 from worker.gemini.answer import Answer, AnswerKind
 from worker.gemini.request import schemas_of, wants_json
 from worker.gemini.result import Outcome, UnreadableBodyError, read_outcome
+from worker.gemini.usage import bounded, read_usage, total
 from worker.models import Job
 from worker.retry import SETTLE
 from worker.states import Status
@@ -71,7 +74,7 @@ def _prepare(context: Context, claim: str, case: _Case, job: Job | None, body: b
         return _later(context, case.row, claim)
     except (ResultTooLarge, UnreadableBodyError) as error:
         case.line["outcome"] = Status.FAILED
-        return _fail(context, job, claim, error)
+        return _fail(context, case, job, claim, error)
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - recorded: what is wrong with one result must not hurt its neighbours
@@ -101,18 +104,24 @@ def _write(context: Context, cases: Sequence[_Case]) -> list[Job]:
         with context.database.write() as session:
             # In one order, so that two who move several never wait for each other.
             endings = sorted((case.ending for case in cases if case.ending), key=lambda ending: ending.job.id)
-            moved = {ending.job.id: decide(session, ending) for ending in endings}
-            ends = [(e.job.interaction_id or "", e.outcome.status, e.outcome.usage) for e in endings if moved[e.job.id]]
-            interactions.ended(session, ends)
+            before = usage.before(session, [ending.job for ending in endings])
+            moved = {ending.job.id: decide(session, _summed(ending, before)) for ending in endings}
+            spent = [Spent(e.job, e.outcome.status, bounded(e.outcome.usage)) for e in endings if moved[e.job.id]]
+            entries = usage.close(session, spent, context.clock())
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - recorded, and tried again
         if len(cases) > 1:
             return [job for case in cases for job in _write(context, [case])]
         return _crashed(context, cases[0], cases[0].ending.claim if cases[0].ending else "", error)
+    usage.tell(context, entries)
     for case in cases:
         case.line["outcome"] = moved[case.row.id][0].status if moved[case.row.id] else "lost_race"
     return [job for jobs_moved in moved.values() for job in jobs_moved]
+
+
+def _summed(ending: Ending, before: Mapping[str, dict[str, Any] | None]) -> Ending:
+    return replace(ending, spent=total(before.get(ending.job.id), bounded(ending.outcome.usage)))
 
 
 def _store_media(context: Context, job: Job, outcome: Outcome) -> dict[str, Any]:
@@ -138,12 +147,19 @@ def _store_media(context: Context, job: Job, outcome: Outcome) -> dict[str, Any]
     }
 
 
-def _fail(context: Context, job: Job, claim: str, error: Exception) -> list[Job]:
-    now = context.clock()
+def _fail(context: Context, case: _Case, job: Job, claim: str, error: Exception) -> list[Job]:
+    """Fail a job whose result cannot be kept; what its run used is kept, where the body could be read for it."""
+    now, body = context.clock(), case.answer.body
     code = "result_too_large" if isinstance(error, ResultTooLarge) else "upstream_failed"
-    told = failure(code, str(error), retryable=False)
+    told = read_usage(body) if body is not None else None
     with context.database.write() as session:
-        return end(session, job.id, sources=RUNNING, target=Status.FAILED, now=now, claim=claim, values={"error": told})
+        spent = total(usage.before(session, [job]).get(job.id), told)
+        values = {"error": failure(code, str(error), retryable=False), "usage": spent}
+        moved = end(session, job.id, sources=RUNNING, target=Status.FAILED, now=now, claim=claim, values=values)
+        is_told = bool(moved) and body is not None
+        entries = usage.close(session, [Spent(job, case.answer.status, told)], now) if is_told else []
+    usage.tell(context, entries)
+    return moved
 
 
 def _crashed(context: Context, case: _Case, claim: str, error: Exception) -> list[Job]:
@@ -156,6 +172,7 @@ def _crashed(context: Context, case: _Case, claim: str, error: Exception) -> lis
     told = failure("worker_lost", "the result could not be stored", retryable=True)
     now, values = context.clock(), {"error": told}
     with context.database.write() as session:
+        interactions.owe(session, row.interaction_id, usage.first_look(now))
         return end(session, row.id, sources=RUNNING, target=Status.FAILED, now=now, claim=claim, values=values)
 
 

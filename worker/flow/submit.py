@@ -85,6 +85,7 @@ def prepare(
     *,
     project_id: str,
     is_admin: bool,
+    key_id: str | None = None,
     request_id: str | None = None,
     at: str = "",
     retry_of: str | None = None,
@@ -105,7 +106,7 @@ def prepare(
     faults += contradictions(context, chosen, body)
     if faults:
         raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
-    origin = {"project_id": project_id, "request_id": request_id, "retry_of": retry_of}
+    origin = {"project_id": project_id, "key_id": key_id, "request_id": request_id, "retry_of": retry_of}
     job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
     return Draft(job=job, body=orjson.dumps(body), at=at, foreign_ids_allowed=is_admin)
 
@@ -308,7 +309,9 @@ def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
     return accepted
 
 
-def retry_draft(context: Context, project_id: str, job_id: str, request_id: str | None = None) -> Draft:
+def retry_draft(
+    context: Context, project_id: str, job_id: str, *, key_id: str | None = None, request_id: str | None = None
+) -> Draft:
     """A new job like a finished one that did not complete; raises NotFound, Conflict, Invalid."""
     with context.database.read() as session:
         job = jobs.get(session, job_id, project_id)
@@ -335,4 +338,12 @@ def retry_draft(context: Context, project_id: str, job_id: str, request_id: str 
         "retention_days": job.retention_days,
     }
     # What the first submission was allowed to name, its retry may name too.
-    return prepare(context, fields, project_id=project_id, is_admin=True, request_id=request_id, retry_of=job.id)
+    return prepare(
+        context,
+        fields,
+        project_id=project_id,
+        is_admin=True,
+        key_id=key_id,
+        request_id=request_id,
+        retry_of=job.id,
+    )

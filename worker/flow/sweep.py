@@ -30,6 +30,7 @@ from worker.store import (
     moves,
     removals,
     results,
+    usage,
 )
 from worker.telemetry import count, log
 
@@ -167,9 +168,10 @@ def _hint(context: Context) -> None:
         next_poll = claims.next_poll(session)
         cancels = claims.next_cancels(session, now, CANCELS)
         is_delivery_due = deliveries.due_count(session, now, 1) > 0
+        is_usage_due = interactions.is_owed(session, now)
         are_polls_shut = any(gates.is_shut(shut, now) for shut in gates.get(session, (gates.POLL,)))
-    is_poll_due = next_poll is not None and next_poll <= now and not are_polls_shut
-    if is_poll_due:
+    is_poll_due = next_poll is not None and next_poll <= now
+    if (is_poll_due or is_usage_due) and not are_polls_shut:
         wake.polls(context)
     if cancels and not context.sender.backlog(CANCEL):
         context.sender.send([wake.cancel_hint(job_id) for job_id in cancels])
@@ -211,3 +213,5 @@ def _prune(context: Context) -> None:
         removals.old_payloads(session, results_since, AT_ONCE)
         removals.old_deliveries(session, results_since, AT_ONCE)
         removals.old_keys(session, kept_since, now, AT_ONCE)
+    with context.database.write() as session:
+        usage.forget(session, now - timedelta(days=settings.usage_retention_days), AT_ONCE)

@@ -3,7 +3,7 @@
 An adopted interaction has one, too: no POST of ours made it, so it was never sent.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,6 +14,10 @@ from sqlmodel import Session, col
 from worker.models import Interaction, Job
 from worker.store import rows
 
+TABLE = Interaction.__table__.c  # type: ignore[attr-defined]
+UNSYNCED = {"synchronize_session": False}
+FRESH = {"synchronize_session": False, "populate_existing": True}
+
 
 class Answered(NamedTuple):
     """What the POST of a claim was answered with; an orphan is an interaction that no job waits for any more."""
@@ -22,6 +26,25 @@ class Answered(NamedTuple):
     upstream_id: str
     status: str
     orphan: bool
+    usage_due_at: datetime | None = None
+
+
+class Ended(NamedTuple):
+    """How an interaction ended and what it used; where it did not tell, when to ask for that."""
+
+    upstream_id: str
+    status: str | None
+    usage: dict[str, Any] | None
+    usage_due_at: datetime | None = None
+
+
+class Owed(NamedTuple):
+    """An interaction whose usage is missing and asked for, the `usage_tries`th time."""
+
+    token: str
+    job_id: str
+    upstream_id: str
+    usage_tries: int
 
 
 def add(session: Session, claimed: Sequence[Job], now: datetime) -> None:
@@ -67,28 +90,70 @@ def by_upstream_id(session: Session, upstream_id: str) -> Interaction | None:
 def mark_sent(session: Session, tokens: Collection[str], now: datetime) -> None:
     """From here on these interactions may exist upstream."""
     statement = sa.update(Interaction).where(col(Interaction.token).in_(tokens)).values(sent_at=now)
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement, execution_options=UNSYNCED)
 
 
 def answered(session: Session, answers: Sequence[Answered], now: datetime) -> None:
     """Attach the ids that POSTs were answered with."""
-    table = Interaction.__table__.c  # type: ignore[attr-defined]
-    given = rows.given(session, [table[name] for name in Answered._fields], [one._asdict() for one in answers])
+    given = rows.given(session, [TABLE[name] for name in Answered._fields], [one._asdict() for one in answers])
     values = {name: given.c[name] for name in Answered._fields if name != "token"}
     statement = sa.update(Interaction).where(col(Interaction.token) == given.c.token).values(answered_at=now, **values)
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement, execution_options=UNSYNCED)
 
 
-def ended(session: Session, ends: Sequence[tuple[str, str | None, dict[str, Any] | None]]) -> None:
-    """Keep last status and usage of these interactions, also of runs that failed or were cancelled."""
+def ended(session: Session, ends: Sequence[Ended]) -> dict[str, str]:
+    """Keep last status and usage of these interactions; gives back their tokens, those that are known, by id."""
     if not ends:
-        return
-    names = ("upstream_id", "status", "usage")
-    table = Interaction.__table__.c  # type: ignore[attr-defined]
-    given = rows.given(session, [table[name] for name in names], [dict(zip(names, one, strict=True)) for one in ends])
-    statement = sa.update(Interaction).where(col(Interaction.upstream_id) == given.c.upstream_id)
-    values = {"status": given.c.status, "usage": given.c.usage}
-    session.execute(statement.values(values), execution_options={"synchronize_session": False})
+        return {}
+    given = rows.given(session, [TABLE[name] for name in Ended._fields], [one._asdict() for one in ends])
+    values = {name: given.c[name] for name in Ended._fields if name != "upstream_id"}
+    statement = sa.update(Interaction).where(TABLE.upstream_id == given.c.upstream_id).values(values)
+    found = session.execute(statement.returning(TABLE.upstream_id, TABLE.token), execution_options=UNSYNCED)
+    return {row.upstream_id: row.token for row in found}
+
+
+def owe(session: Session, upstream_id: str, due_at: datetime) -> None:
+    """Ask later for the usage of an interaction that nobody looks at any more."""
+    statement = sa.update(Interaction).where(TABLE.upstream_id == upstream_id, TABLE.usage.is_(None))
+    session.execute(statement.values(usage_due_at=due_at), execution_options=UNSYNCED)
+
+
+def is_owed(session: Session, now: datetime) -> bool:
+    """Whether some usage is due to be asked for."""
+    return session.execute(sa.select(TABLE.token).where(TABLE.usage_due_at <= now).limit(1)).first() is not None
+
+
+def claim_owed(session: Session, now: datetime, due_at: Mapping[int, datetime], limit: int) -> list[Owed]:
+    """Take interactions whose usage is due to be asked for; each is due again at the time for its number of tries.
+
+    One with more tries than those has had its last.
+    """
+    due = sa.select(TABLE.token).where(TABLE.usage_due_at <= now).order_by(TABLE.usage_due_at).limit(limit)
+    chosen = due.with_for_update(skip_locked=True).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
+    tries = TABLE.usage_tries + 1
+    again = sa.case(dict(due_at), value=tries, else_=sa.null()) if due_at else sa.null()
+    statement = sa.update(Interaction).where(TABLE.token.in_(sa.select(chosen.c.token)))
+    statement = statement.values(usage_tries=tries, usage_due_at=sa.type_coerce(again, TABLE.usage_due_at.type))
+    taken = session.execute(statement.returning(*(TABLE[name] for name in Owed._fields)), execution_options=UNSYNCED)
+    return [Owed(*row) for row in taken]
+
+
+def told(session: Session, found: Sequence[tuple[Owed, dict[str, Any]]]) -> list[Interaction]:
+    """Keep usage that was missing, each unless somebody asked once more meanwhile; gives back the rows that changed."""
+    fenced = [{"token": one.token, "usage_tries": one.usage_tries, "usage": usage} for one, usage in found]
+    given = rows.given(session, [TABLE.token, TABLE.usage_tries, TABLE.usage], fenced)
+    statement = sa.update(Interaction).where(TABLE.token == given.c.token, TABLE.usage_tries == given.c.usage_tries)
+    statement = statement.values(usage=given.c.usage, usage_due_at=None)
+    return list(session.scalars(statement.returning(Interaction), execution_options=FRESH))
+
+
+def usages(session: Session, job_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """What the interactions of these jobs have used as far as they told, oldest first, by job."""
+    mine = sa.select(TABLE.job_id, TABLE.usage).where(TABLE.job_id.in_(job_ids), TABLE.usage.is_not(None))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in session.execute(mine.order_by(TABLE.created_at, TABLE.token)):
+        found.setdefault(row.job_id, []).append(row.usage)
+    return found
 
 
 def remove(session: Session, token: str) -> None:

@@ -1,8 +1,9 @@
 """Reading jobs: one, a page, those that wait for another, and the counts that limits and metrics rest on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -11,6 +12,7 @@ from sqlmodel import Session, col
 from worker import ids
 from worker.models import IN_FLIGHT, STARTABLE, SWEPT, Job, JobInput
 from worker.states import TERMINAL, Status
+from worker.store import rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,23 @@ def locked(session: Session, job_id: str) -> Job | None:
     """The job, kept as it is by anyone else until the end of the transaction; None where it does not exist."""
     statement = sa.select(Job).where(col(Job.id) == job_id).with_for_update()
     return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+
+
+def lock(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
+    """These jobs, those that exist, kept as they are by anyone else until the end of the transaction."""
+    # In one order, so that two who lock several never wait for each other.
+    statement = sa.select(Job).where(col(Job.id).in_(job_ids)).order_by(col(Job.id)).with_for_update()
+    return {job.id: job for job in session.scalars(statement.execution_options(populate_existing=True))}
+
+
+def set_usage(session: Session, sums: Mapping[str, dict[str, Any] | None]) -> None:
+    """What these jobs have used; no status changes by it, so that it may come after their end."""
+    if not sums:
+        return
+    table = Job.__table__.c  # type: ignore[attr-defined]
+    given = rows.given(session, [table.id, table.usage], [{"id": name, "usage": sum_} for name, sum_ in sums.items()])
+    statement = sa.update(Job).where(col(Job.id) == given.c.id).values(usage=given.c.usage)
+    session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def several(session: Session, job_ids: Collection[str]) -> dict[str, Job]:

@@ -7,7 +7,6 @@ import pytest
 
 from tests.integration.engine.engine import Engine
 from worker import document
-from worker.flow import ending
 from worker.gemini.answer import read_answer
 from worker.gemini.result import MAX_CALLS
 
@@ -102,9 +101,3 @@ def test_calls_that_nobody_could_answer_fail_the_job(engine: Engine, calls: list
     job_id = answered(engine, body("requires_action", steps=calls))
 
     assert (engine.status(job_id), engine.error(job_id)) == ("failed", "result_too_large")
-
-
-def test_usage_that_no_reader_could_take_is_not_summed() -> None:
-    before, now = {"a": 2**63, "b": 1.7e308, "c": True, "d": 1}, {"a": 2**63, "b": 1.7e308, "c": 3, "d": 1}
-
-    assert ending.total(before, now) == {"a": 2**63, "b": 1.7e308, "c": 3, "d": 2}

@@ -296,12 +296,3 @@ def test_an_upstream_that_never_stops_asking_for_more_is_stopped(engine: Engine)
     engine.poll()
 
     assert engine.status(job_id) == "incomplete"
-
-
-def test_usage_of_several_runs_adds_up_by_field() -> None:
-    before = {"total_tokens": 5, "by_modality": [1], "old": 1}
-    now = {"total_tokens": 7, "by_modality": [2], "new": 2.5}
-
-    assert ending.total(before, now) == {"total_tokens": 12, "by_modality": [2], "old": 1, "new": 2.5}
-    assert ending.total(None, now) == now
-    assert ending.total(before, None) == before

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("token", sa.String(), nullable=False),
         sa.Column("project_id", sa.String(), nullable=False),
         sa.Column("key_id", sa.String(), nullable=True),
+        sa.Column("conversation_id", sa.String(), nullable=False),
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("turn", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
@@ -38,8 +39,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("token"),
     )
     op.create_index("ix_usage_entry_at", "usage_entry", ["at"])
-    op.create_index("ix_usage_entry_project", "usage_entry", ["project_id", "at"])
-    op.create_index("ix_usage_entry_job", "usage_entry", ["job_id"])
+    op.create_index("ix_usage_entry_project", "usage_entry", ["project_id", "at", "total_tokens"])
+    op.create_index("ix_usage_entry_job", "usage_entry", ["project_id", "job_id"])
+    op.create_index("ix_usage_entry_conversation", "usage_entry", ["project_id", "conversation_id"])
     op.create_table(
         "holding",
         sa.Column("name", sa.String(), nullable=False),

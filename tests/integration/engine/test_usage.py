@@ -1,0 +1,435 @@
+"""Usage: every interaction's tokens reach its job and the ledger, however it ended and however late they are told."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from tests.integration.engine.engine import AGENT, Engine, Killed
+from tests.integration.engine.test_adopt import adopted, elsewhere
+from worker import ids
+from worker.errors import Unavailable
+from worker.flow import attempt, poll, remove, usage
+from worker.flow.attempt import Attempt
+from worker.gemini.client import Created
+from worker.gemini.usage import MOST, read_tokens
+from worker.models import Job, UsageEntry
+from worker.retry import LATE_USAGE_S
+from worker.store import usage as ledger
+from worker.store.usage import Scope
+
+TOOLS = [{"type": "function", "name": "look", "parameters": {"type": "object"}}]
+ONE_HOUR_S = 3600.0
+NEVER = 1e9
+"""Seconds after the end of a run: no test waits for its usage."""
+
+
+def entries(engine: Engine, job_id: str) -> list[UsageEntry]:
+    return sorted(engine.rows(UsageEntry, job_id), key=lambda entry: (entry.turn, entry.at))
+
+
+def told(engine: Engine, job_id: str) -> int | None:
+    """All tokens that the job says it used."""
+    tokens = read_tokens(engine.job(job_id).usage)
+    return tokens.total_tokens if tokens else None
+
+
+def silent(engine: Engine, **fields: Any) -> str:
+    """A job that completed without telling what it used."""
+    job_id = engine.started(**fields)
+    engine.finish(job_id, usage_late_s=NEVER)
+    engine.poll()
+    return job_id
+
+
+def tell(engine: Engine, job_id: str) -> None:
+    """Let the upstream tell from now on what the job's present interaction used."""
+    engine.control.direct(engine.job(job_id).interaction_id or "", usage_late_s=0)
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "incomplete", "budget_exceeded"])
+def test_an_interaction_that_ended_is_in_the_ledger(engine: Engine, status: str) -> None:
+    job_id = engine.started(max_attempts=1)
+
+    engine.finish(job_id, status=status, code="invalid_request")
+    engine.poll()
+
+    job = engine.job(job_id)
+    (entry,) = entries(engine, job_id)
+    (interaction,) = engine.interactions(job_id)
+    assert job.status == status
+    assert (entry.token, entry.turn, entry.kind, entry.target) == (interaction.token, 1, "model", job.target)
+    assert (entry.project_id, entry.conversation_id, entry.at) == (job.project_id, job.conversation_id, job.finished_at)
+    assert job.usage == interaction.usage
+    assert entry.total_tokens == told(engine, job_id)
+    assert entry.input_tokens > 0 < entry.output_tokens
+
+
+def test_a_cancelled_run_is_paid_for(engine: Engine) -> None:
+    job_id = engine.started()
+    engine.cancel(job_id)
+    engine.tell_upstream(job_id)
+
+    engine.poll()
+
+    assert engine.status(job_id) == "cancelled"
+    assert [entry.total_tokens for entry in entries(engine, job_id)] == [told(engine, job_id)]
+
+
+def test_an_adopted_run_counts_for_whoever_adopted_it(engine: Engine) -> None:
+    job_id = adopted(engine, elsewhere(engine, agent=AGENT))
+    engine.finish(job_id)
+
+    engine.poll()
+
+    assert [(entry.kind, entry.target) for entry in entries(engine, job_id)] == [("agent", AGENT)]
+
+
+def test_a_result_that_cannot_be_kept_was_paid_for_too(engine: Engine) -> None:
+    engine.set(max_result_bytes=2000)
+    large, broken = engine.started(input="[[sim: size=20kb]]"), engine.started()
+    engine.finish(large)
+    name = engine.job(broken).interaction_id or ""
+    engine.control.direct(name, body={"status": "completed", "usage": {"total_tokens": 12}, "steps": ["x" * 3000]})
+
+    engine.poll()
+
+    assert [engine.error(job_id) for job_id in (large, broken)] == ["result_too_large"] * 2
+    assert [entry.total_tokens for entry in entries(engine, large)] == [told(engine, large)]
+    assert [entry.total_tokens for entry in entries(engine, broken)] == [12]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"total_tokens": 2**64 - 1, "total_input_tokens": -1},
+        {"total_tokens": "12", "total_input_tokens": [1]},
+        {"total_tokens": 1.5e300, "total_input_tokens": {"a": "\x00"}},
+        {"total_tokens": 7, "noise": "x" * 100_000},
+    ],
+)
+def test_an_odd_usage_never_costs_a_job_its_result(engine: Engine, odd: dict[str, Any]) -> None:
+    job_id = engine.started()
+    name = engine.job(job_id).interaction_id or ""
+    steps = [{"type": "model_output", "content": [{"type": "text", "text": "Hello."}]}]
+    engine.control.direct(name, body={"id": name, "status": "completed", "steps": steps, "usage": odd})
+
+    engine.poll()
+
+    assert engine.status(job_id) == "completed"
+    (entry,) = entries(engine, job_id)
+    assert 0 < entry.total_tokens <= MOST
+    assert entry.input_tokens == 0
+
+
+def test_turns_and_attempts_are_told_apart_and_summed(engine: Engine) -> None:
+    job_id = engine.started(max_attempts=2)
+    engine.finish(job_id, status="failed", code="internal")
+    engine.poll()
+    engine.start(job_id)
+    engine.finish(job_id, status="requires_continuation")
+    engine.poll()
+    engine.start(job_id)
+    engine.finish(job_id)
+    engine.poll()
+
+    found = entries(engine, job_id)
+    assert (engine.status(job_id), [entry.turn for entry in found]) == ("completed", [1, 1, 2])
+    assert told(engine, job_id) == sum(entry.total_tokens for entry in found)
+    scope = Scope(project_id=engine.project_id, job_id=job_id)
+    turns = engine.read(lambda session: ledger.page(session, scope, "turn", after=None, limit=10))
+    assert [(turn, sums.interactions) for turn, sums in turns] == [(1, 2), (2, 1)]
+
+
+def test_usage_told_late_reaches_interaction_job_and_ledger(engine: Engine) -> None:
+    job_id = silent(engine)
+    assert (told(engine, job_id), entries(engine, job_id)) == (None, [])
+    before = engine.job(job_id)
+
+    tell(engine, job_id)
+    engine.poll(LATE_USAGE_S[0])
+
+    job = engine.job(job_id)
+    (interaction,), (entry,) = engine.interactions(job_id), entries(engine, job_id)
+    assert job.usage == interaction.usage
+    assert entry.total_tokens == told(engine, job_id)
+    assert entry.at == job.finished_at
+    assert interaction.usage_due_at is None
+    assert (job.status, job.finished_at, job.sequence) == (before.status, before.finished_at, before.sequence)
+    assert engine.events(job_id) == ["job.created", "job.started", "job.completed"]
+
+
+def test_it_is_asked_for_at_growing_distances_and_then_given_up(engine: Engine) -> None:
+    job_id = silent(engine)
+    engine.poll(0)
+    looks = engine.count("get")
+
+    for number, wait_s in enumerate(LATE_USAGE_S, start=1):
+        engine.poll(wait_s - 1)
+        assert engine.count("get") == looks + number - 1
+        engine.poll(1)
+        assert engine.count("get") == looks + number
+    tell(engine, job_id)
+    engine.poll(1_000_000)
+
+    assert engine.count("get") == looks + len(LATE_USAGE_S)
+    (interaction,) = engine.interactions(job_id)
+    assert (interaction.usage, interaction.usage_due_at) == (None, None)
+
+
+def test_a_failed_and_a_cancelled_run_may_tell_late(engine: Engine) -> None:
+    failed, cancelled = engine.started(max_attempts=1), engine.started()
+    engine.finish(failed, status="failed", code="internal", usage_late_s=NEVER)
+    engine.control.direct(engine.job(cancelled).interaction_id or "", usage_late_s=NEVER)
+    engine.cancel(cancelled)
+    engine.tell_upstream(cancelled)
+    engine.poll()
+    assert [engine.status(job_id) for job_id in (failed, cancelled)] == ["failed", "cancelled"]
+
+    for job_id in (failed, cancelled):
+        assert told(engine, job_id) is None
+        tell(engine, job_id)
+    engine.poll(LATE_USAGE_S[0])
+
+    for job_id in (failed, cancelled):
+        assert [entry.total_tokens for entry in entries(engine, job_id)] == [told(engine, job_id)]
+
+
+def test_a_run_that_outlives_its_cancelled_job_is_asked_for_what_it_used(engine: Engine) -> None:
+    job_id = engine.started()
+    engine.control.fault("cancel", kind="ignored")
+    engine.cancel(job_id)
+    engine.tell_upstream(job_id)
+    for _ in range(12):
+        engine.poll()
+    assert (engine.status(job_id), engine.job(job_id).notes) == ("cancelled", [poll.MAY_STILL_RUN])
+
+    engine.poll(LATE_USAGE_S[0])
+    assert entries(engine, job_id) == []
+    engine.finish(job_id)
+    engine.poll(LATE_USAGE_S[1])
+
+    assert [entry.total_tokens for entry in entries(engine, job_id)] == [told(engine, job_id)]
+
+
+def test_an_orphan_is_paid_for_by_the_job_that_bought_it(engine: Engine) -> None:
+    job_id = engine.submit(agent=AGENT)
+    engine.control.fault("create", kind="lost", count=1)
+    assert engine.start(job_id) == "failed"
+    (lost,) = engine.interactions(job_id)
+    (run,) = engine.runs()
+    attempt.attach(engine.context, [Attempt(job_id, lost.token, Created(run, "in_progress"))])
+    engine.sweep()
+    engine.control.advance(10)
+
+    engine.poll(LATE_USAGE_S[0])
+
+    (entry,) = entries(engine, job_id)
+    assert (engine.runs()[run]["status"], entry.token) == ("cancelled", lost.token)
+    assert engine.status(job_id) == "failed"
+    assert entry.total_tokens == told(engine, job_id)
+
+
+def test_an_earlier_turn_may_tell_after_a_later_one(engine: Engine) -> None:
+    job_id = engine.started(max_attempts=2)
+    first = engine.job(job_id).interaction_id or ""
+    engine.finish(job_id, status="failed", code="internal", usage_late_s=NEVER)
+    engine.poll()
+    engine.start(job_id)
+    engine.finish(job_id)
+    engine.poll()
+    alone = told(engine, job_id)
+
+    engine.control.direct(first, usage_late_s=0)
+    engine.poll(LATE_USAGE_S[1])
+
+    found = entries(engine, job_id)
+    assert (engine.status(job_id), len(found)) == ("completed", 2)
+    assert told(engine, job_id) == sum(entry.total_tokens for entry in found)
+    assert alone == found[1].total_tokens
+
+
+def test_what_an_earlier_turn_tells_while_a_later_one_settles_is_not_lost(engine: Engine) -> None:
+    job_id = engine.started(model="gemini-3-pro-image", input="[[sim: images=1]]", max_attempts=2)
+    first = engine.job(job_id).interaction_id or ""
+    engine.finish(job_id, status="failed", code="internal", usage_late_s=NEVER)
+    engine.poll()
+    engine.start(job_id)
+    engine.finish(job_id)
+    engine.control.direct(first, usage_late_s=0)
+    artifacts = engine.between("artifacts")
+
+    def tell_first(*_: object) -> None:
+        artifacts.before.clear()
+        usage.look(engine.context)
+
+    artifacts.before["put"] = tell_first
+    engine.poll()
+
+    found = entries(engine, job_id)
+    assert (engine.status(job_id), len(found)) == ("completed", 2)
+    assert told(engine, job_id) == sum(entry.total_tokens for entry in found)
+
+
+def test_of_several_workers_one_asks(engine: Engine) -> None:
+    silent_ones = [engine.started() for _ in range(3)]
+    for job_id in silent_ones:
+        engine.finish(job_id, usage_late_s=NEVER)
+    engine.poll()
+    for job_id in silent_ones:
+        tell(engine, job_id)
+    engine.pass_time(LATE_USAGE_S[0])
+    looks, gate = engine.count("get"), Barrier(3)
+
+    def look() -> None:
+        gate.wait()
+        usage.look(engine.context)
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(look) for _ in range(3)]:
+            done.result()
+
+    assert engine.count("get") == looks + 3
+    assert [len(entries(engine, job_id)) for job_id in silent_ones] == [1, 1, 1]
+
+
+def test_a_look_that_dies_costs_one_try(engine: Engine) -> None:
+    job_id = silent(engine)
+    tell(engine, job_id)
+    engine.pass_time(LATE_USAGE_S[0])
+    poller = engine.between("poller")
+
+    def die(_: object) -> None:
+        poller.before.clear()
+        raise Killed
+
+    poller.before["fetch"] = die
+    with pytest.raises(Killed):
+        usage.look(engine.context)
+    engine.poll(LATE_USAGE_S[1])
+
+    assert [entry.total_tokens for entry in entries(engine, job_id)] == [told(engine, job_id)]
+
+
+@pytest.mark.parametrize("trouble", [{"status": 500}, {"status": 404}, {"status": 429}, {"kind": "html"}])
+def test_trouble_upstream_only_costs_a_try(engine: Engine, trouble: dict[str, Any]) -> None:
+    job_id = silent(engine)
+    tell(engine, job_id)
+    engine.control.fault("get", count=1, **trouble)
+    engine.poll(LATE_USAGE_S[0])
+    assert entries(engine, job_id) == []
+
+    engine.poll(300)
+
+    assert [entry.total_tokens for entry in entries(engine, job_id)] == [told(engine, job_id)]
+
+
+def test_nobody_is_asked_while_the_upstream_wants_fewer_requests(engine: Engine) -> None:
+    running, job_id = engine.started(), silent(engine)
+    tell(engine, job_id)
+    engine.control.fault("get", status=429, retry_after_s=60, count=1)
+
+    engine.poll()
+    looks = engine.count("get")
+    engine.poll(30)
+
+    assert engine.count("get") == looks
+    assert engine.status(running) == "in_progress"
+    engine.poll(60)
+    assert len(entries(engine, job_id)) == 1
+
+
+def test_a_job_deleted_meanwhile_is_no_trouble(engine: Engine) -> None:
+    job_id = silent(engine)
+    tell(engine, job_id)
+    poller = engine.between("poller")
+
+    def delete(_: object) -> None:
+        poller.before.clear()
+        remove.job(engine.context, engine.project_id, job_id)
+
+    poller.before["fetch"] = delete
+    engine.poll(LATE_USAGE_S[0])
+
+    assert engine.rows(UsageEntry) == []
+
+
+def test_what_a_deleted_job_used_stays_used(engine: Engine) -> None:
+    job_id = engine.started()
+    engine.finish(job_id)
+    engine.poll()
+    used = told(engine, job_id)
+
+    remove.job(engine.context, engine.project_id, job_id)
+
+    assert engine.rows(Job) == []
+    assert [entry.total_tokens for entry in entries(engine, job_id)] == [used]
+
+
+def test_the_ledger_is_forgotten_after_its_retention(engine: Engine) -> None:
+    engine.set(usage_retention_days=2)
+    old = engine.started()
+    engine.finish(old)
+    engine.poll()
+    engine.sweep(86_400)
+    young = engine.started()
+    engine.finish(young)
+    engine.poll()
+    assert len(engine.rows(UsageEntry)) == 2
+
+    engine.sweep(86_400)
+
+    assert [entry.job_id for entry in engine.rows(UsageEntry)] == [young]
+
+
+def test_a_sweep_hints_a_poll_for_usage_that_is_due(engine: Engine) -> None:
+    silent(engine)
+    sender = engine.between("sender")
+    sender.instead["backlog"] = lambda _: 0
+    sent: list[Any] = []
+    sender.instead["send"] = sent.extend
+
+    engine.sweep(1)
+    assert sent == []
+    engine.sweep(LATE_USAGE_S[0])
+
+    assert [hint.task for hint in sent] == ["job.poll"]
+
+
+def test_a_conversation_is_the_sum_of_its_jobs(engine: Engine) -> None:
+    first = engine.started()
+    engine.finish(first)
+    engine.poll()
+    second = engine.started(previous_job_id=first)
+    engine.finish(second)
+    engine.poll()
+    remove.job(engine.context, engine.project_id, second)
+
+    conversation = engine.job(first).conversation_id
+    found = engine.read(lambda session: ledger.of_conversation(session, engine.project_id, conversation))
+    foreign = engine.read(lambda session: ledger.of_conversation(session, ids.new("prj"), conversation))
+
+    assert found.interactions == 2
+    assert found.total_tokens == sum(one.total_tokens for job_id in (first, second) for one in entries(engine, job_id))
+    assert (foreign.interactions, foreign.total_tokens) == (0, 0)
+
+
+def test_a_database_that_is_away_costs_one_try(engine: Engine) -> None:
+    job_id = silent(engine)
+    tell(engine, job_id)
+    engine.pass_time(LATE_USAGE_S[0])
+    database = engine.between("database")
+    writes = [None, Unavailable("away")]
+
+    def fail() -> None:
+        error = writes.pop(0) if writes else None
+        if error:
+            raise error
+
+    database.before["write"] = fail
+    with pytest.raises(Unavailable):
+        usage.look(engine.context)
+    engine.poll(LATE_USAGE_S[1])
+
+    assert [entry.total_tokens for entry in entries(engine, job_id)] == [told(engine, job_id)]
