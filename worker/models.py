@@ -237,7 +237,7 @@ class UsageEntry(SQLModel, table=True):
 
 
 class Holding(SQLModel, table=True):
-    """Something that the upstream keeps for a project, by its name there: a file by URI, an environment by id."""
+    """Something that the upstream keeps for a project, by its name there: `files/…`, an environment's id."""
 
     name: str = Field(primary_key=True)
     kind: str

@@ -9,7 +9,7 @@ import orjson
 
 from worker.context import Context
 from worker.errors import ArtifactStoreError, ResultTooLarge, Unavailable
-from worker.flow import usage
+from worker.flow import owned, usage
 from worker.flow.end import end, failure
 from worker.flow.ending import RUNNING, Ending, decide, is_tried_again
 from worker.flow.usage import Spent
@@ -108,6 +108,10 @@ def _write(context: Context, cases: Sequence[_Case]) -> list[Job]:
             moved = {ending.job.id: decide(session, _summed(ending, before)) for ending in endings}
             spent = [Spent(e.job, e.outcome.status, bounded(e.outcome.usage)) for e in endings if moved[e.job.id]]
             entries = usage.close(session, spent, context.clock())
+            for ending in endings:
+                if moved[ending.job.id]:
+                    base_url = context.settings.gemini
+                    owned.keep(session, ending.job.project_id, ending.outcome.raw, base_url, ending.now)
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - recorded, and tried again

@@ -23,10 +23,11 @@ from worker.errors import (
     NotFound,
     QuotaExceeded,
 )
-from worker.flow import wake
+from worker.flow import owned, wake
 from worker.flow.backlog import Backlog
 from worker.gemini import request
 from worker.gemini.catalog import Kind, Resolved
+from worker.gemini.references import Reference, references_of
 from worker.models import Idempotency, Job
 from worker.states import TERMINAL, Status
 from worker.store import interactions, jobs, submissions
@@ -46,6 +47,8 @@ class Draft:
     body: bytes
     at: str
     foreign_ids_allowed: bool
+    references: tuple[Reference, ...] = ()
+    """What it names of the things that the upstream keeps for somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class _Group:
     room: int
     queued: int
     before: dict[str, Job]
+    holders: dict[str, str]
+    """The projects that hold the upstream's things named by anybody here."""
     new: list[tuple[Job, bytes]] = field(default_factory=list)
     fresh: dict[tuple[str, str, str], tuple[str, Accepted]] = field(default_factory=dict)
 
@@ -108,7 +113,8 @@ def prepare(
         raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
     origin = {"project_id": project_id, "key_id": key_id, "request_id": request_id, "retry_of": retry_of}
     job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
-    return Draft(job=job, body=orjson.dumps(body), at=at, foreign_ids_allowed=is_admin)
+    named = references_of(body, context.settings.gemini)
+    return Draft(job=job, body=orjson.dumps(body), at=at, foreign_ids_allowed=is_admin, references=named)
 
 
 def _known(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,7 +191,8 @@ def accept(
     ranks = sorted(range(len(orders)), key=lambda rank: orders[rank].key or "")
     with context.database.write() as session:
         before = submissions.previous(session, _predecessors(orders))
-        group = _Group(now=now, room=room, queued=backlog.count(session), before=before)
+        holders = owned.owners(session, [one for order in orders for draft in order.drafts for one in draft.references])
+        group = _Group(now=now, room=room, queued=backlog.count(session), before=before, holders=holders)
         for rank in ranks:
             outcomes[rank] = _take(context, session, orders[rank], group)
         if group.new:
@@ -246,6 +253,8 @@ def _same(order: Order, digest: str, found: Sequence[Job | None]) -> Accepted:
 def _place(session: Session, draft: Draft, group: _Group) -> None:
     """Decide where a job's life begins: waiting for its time, for its predecessor, or for a start."""
     job, now = draft.job, group.now
+    may_name_unknown = draft.foreign_ids_allowed
+    owned.check(draft.references, group.holders, job.project_id, may_name_unknown=may_name_unknown, at=draft.at)
     waits = job.run_at is not None and job.run_at > now
     job.due_at = job.run_at if waits else now
     if job.previous_job_id:

@@ -23,6 +23,7 @@ from worker.store import (
     counters,
     deliveries,
     gates,
+    holdings,
     interactions,
     jobs,
     leftovers,
@@ -213,5 +214,6 @@ def _prune(context: Context) -> None:
         removals.old_payloads(session, results_since, AT_ONCE)
         removals.old_deliveries(session, results_since, AT_ONCE)
         removals.old_keys(session, kept_since, now, AT_ONCE)
+        holdings.prune(session, now, AT_ONCE)
     with context.database.write() as session:
         usage.forget(session, now - timedelta(days=settings.usage_retention_days), AT_ONCE)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from worker.gemini.media import tidy
+from worker.gemini.clean import tidy
 
 MOST = 10**12
 """No interaction has more tokens: whatever says so is cut, so that sums over millions of them fit in 64 bits."""
