@@ -13,9 +13,10 @@ from api.access import Access
 from api.body import BodyLimit
 from api.desk import Desk
 from api.follower import Pace
+from api.form import OVERHEAD_BYTES
 from api.keyring import Keyring
 from api.live import Live
-from api.places import Streams
+from api.places import Streams, Uploads
 from api.readiness import Readiness
 from api.routes import (
     adoption,
@@ -23,6 +24,7 @@ from api.routes import (
     catalog,
     deliveries,
     events,
+    files,
     health,
     jobs,
     landing,
@@ -49,6 +51,7 @@ RESOURCES = (
     adoption,
     turns,
     events,
+    files,
     artifacts,
     reports,
     deliveries,
@@ -114,7 +117,8 @@ def build(
         app.include_router(resource.router)
     errors.install(app, {"quota_exceeded": settings.max_queued})
     openapi.install(app, ABOUT, [route for resource in RESOURCES for route in resource.router.routes])
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    apart = {files.PATH: settings.max_file_bytes + OVERHEAD_BYTES}
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, apart=apart)
     app.add_middleware(Access)
     return app
 
@@ -132,6 +136,7 @@ async def _open(
         watch=watch,
         streams=streams,
         live=live,
+        uploads=Uploads(context.settings.max_uploads),
         readiness=Readiness(context),
         listener=None if context.settings.gemini_webhooks == "off" else Listener(context),
     )

@@ -1,6 +1,7 @@
 """Request bodies: the limit, counted while they stream in, and their JSON."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,29 +17,34 @@ SMALL_BYTES = 64 * 1024
 
 
 class BodyLimit:
-    """Refuses to take in more than `limit` bytes, whatever Content-Length says or whether there is one."""
+    """Refuses to take in more than `limit` bytes, whatever Content-Length says or whether there is one.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    Paths of their own limit are in `apart`.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, apart: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.limit = limit
+        self.apart = apart or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a handler read up to the limit; its next read raises PayloadTooLarge."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.apart.get(scope["path"], self.limit)
         announced = Headers(scope=scope).get("content-length", "")
-        is_over = announced.isdecimal() and int(announced[:20]) > self.limit
+        is_over = announced.isdecimal() and int(announced[:20]) > limit
         taken = 0
 
         async def counted() -> Message:
             nonlocal taken
             if is_over:
-                raise PayloadTooLarge(f"the body may have at most {self.limit} bytes")
+                raise PayloadTooLarge(f"the body may have at most {limit} bytes")
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self.limit:
-                raise PayloadTooLarge(f"the body may have at most {self.limit} bytes")
+            if taken > limit:
+                raise PayloadTooLarge(f"the body may have at most {limit} bytes")
             return message
 
         await self.app(scope, counted, send)

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from api.keyring import Keyring
 from api.live import Live
 from api.memo import Memo
-from api.places import Streams
+from api.places import Streams, Uploads
 from api.readiness import Readiness
 from api.waits import Watch
 from api.writer import Writer
@@ -31,6 +31,7 @@ class Desk:
     watch: Watch
     streams: Streams
     live: Live
+    uploads: Uploads
     readiness: Readiness
     listener: Listener | None
     """None where upstream events are off."""

@@ -187,6 +187,14 @@ ATTEMPT = {
     "error": None,
 }
 UPSTREAM_EVENT = {"type": "interaction.completed", "version": "v1", "timestamp": LATER, "data": {"id": RUN_ID}}
+FILE = {
+    "object": "file",
+    "name": "files/9k2m4p7r1s5t",
+    "uri": "https://generativelanguage.googleapis.com/v1/files/9k2m4p7r1s5t",
+    "mime_type": "application/pdf",
+    "size": 481_290,
+    "expires_at": "2026-11-23T20:00:00.000Z",
+}
 SECRET = {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 CATALOG = {
     "object": "list",

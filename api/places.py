@@ -1,4 +1,4 @@
-"""How many event streams one process keeps open and follows upstream; how often a silent one gives a sign of life."""
+"""What one process keeps open at most: event streams, followed runs, uploads; how often a silent stream tells so."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +30,25 @@ class Streams:
     @contextmanager
     def place(self) -> Iterator[None]:
         """Count one stream while it lasts."""
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+
+@dataclass(slots=True)
+class Uploads:
+    """How many files are on their way through this process: each holds some megabytes."""
+
+    limit: int
+    open: int = field(default=0, init=False)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Count one upload while it lasts; raises RateLimited where no more may begin."""
+        if self.open >= self.limit:
+            raise RateLimited("too many uploads are under way here", limit=self.limit, retry_after_s=FULL_RETRY_S)
         self.open += 1
         try:
             yield

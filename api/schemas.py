@@ -259,6 +259,17 @@ class DeliveryList(_List):
     data: list[Delivery]
 
 
+class File(BaseModel):
+    """A file that the Gemini Files API keeps, for use in `input`."""
+
+    object: Literal["file"]
+    name: str = Field(description="Its name there.")
+    uri: str = Field(description="What an `image`, `audio`, `video` or `document` content names.")
+    mime_type: str
+    size: int | None = Field(description="Bytes.")
+    expires_at: datetime = Field(description="When the API forgets it.")
+
+
 class WebhookSecret(BaseModel):
     """What signs the project's `webhook_url` deliveries (Standard Webhooks)."""
 

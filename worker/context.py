@@ -19,6 +19,7 @@ from worker.errors import SettingsError
 from worker.gemini.access import Access
 from worker.gemini.catalog import Catalog, Kind, load_catalog
 from worker.gemini.client import Gemini, Timeouts
+from worker.gemini.files import Files
 from worker.gemini.loop import LoopThread
 from worker.gemini.poller import Bounds, Poller
 from worker.retry import Backoff
@@ -52,6 +53,7 @@ class Context:
     loop: LoopThread
     gemini: Gemini
     poller: Poller
+    files: Files
     egress: Egress
     sender: Sender
     leaving: Event = field(default_factory=Event)
@@ -83,6 +85,7 @@ class Context:
     def close(self) -> None:
         """Give everything back."""
         self.poller.close()
+        self.files.close()
         self.gemini.close()
         self.loop.run(self.egress.close(), 5)
         self.loop.stop()
@@ -130,6 +133,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Contex
         loop=loop,
         gemini=Gemini(access, loop, timeouts=timeouts, create_503=settings.create_503),
         poller=Poller(access, loop, bounds=_bounds(settings)),
+        files=Files(access, loop, call_s=settings.talk_file_s),
         egress=loop.run(_egress(settings), 5),
         sender=Sender(settings),
     )

@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     talk_start_s: Annotated[float, Field(gt=0)] = 30
     talk_cancel_s: Annotated[float, Field(gt=0)] = 10
     talk_deliver_s: Annotated[float, Field(gt=0)] = 15
+    talk_file_s: Annotated[float, Field(gt=0)] = 120
     claim_poll_s: Annotated[float, Field(gt=0)] = 15
     claim_start_s: Annotated[float, Field(gt=0)] = 40
     claim_cancel_s: Annotated[float, Field(gt=0)] = 15
@@ -111,6 +112,9 @@ class Settings(BaseSettings):
     max_tokens_per_day: Annotated[int, Field(ge=1)] | None = None
     """For each project; a day is one of UTC."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
+    max_file_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024**3
+    max_uploads: Annotated[int, Field(ge=1)] = 4
+    upload_timeout_s: Annotated[float, Field(gt=0)] = HOUR_S
     max_result_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     result_retention_days: Annotated[int, Field(ge=1)] = 30
     job_retention_days: Annotated[int, Field(ge=1)] = 90

@@ -28,6 +28,9 @@ QUIET = (
 )
 """Libraries whose lines carry URLs or bodies, or say again what a step's own line says."""
 
+TELLTALES = ("python_multipart",)
+"""Libraries whose warnings quote what they read."""
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger("nightdesk")
 
 Series = tuple[str, frozenset[tuple[str, str]]]
@@ -67,6 +70,8 @@ def set_up(log_format: Literal["console", "json"] | None, level: str) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in TELLTALES:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -56,6 +56,7 @@ HOMES = {
     "jwt": "dev gemini",
     "kombu": "app process tasks ticker",
     "obstore": "artifacts",
+    "python_multipart": "api",
     "redis": "app notify",
     "standardwebhooks": "dev gemini webhooks",
     "sqlalchemy": "database migrations models store",

@@ -3,6 +3,7 @@
 from io import BytesIO
 from typing import Any
 
+import httpx2
 import pytest
 from google import genai
 from google.genai import errors
@@ -31,3 +32,44 @@ def test_a_file_is_uploaded_found_used_and_deleted(
     assert answer.status == "completed"
     with pytest.raises(errors.ClientError):
         genai_client.files.get(name=name)
+
+
+def test_a_file_is_forgotten_after_two_days(sim: SimulatorServer, genai_client: genai.Client) -> None:
+    made = genai_client.files.upload(file=BytesIO(b"hello"), config={"mime_type": "text/plain"})
+
+    sim.control.advance(48 * 3600)
+
+    with pytest.raises(errors.ClientError):
+        genai_client.files.get(name=made.name or "")
+    assert list(genai_client.files.list()) == []
+
+
+def test_a_video_can_be_used_after_a_while(sim: SimulatorServer, genai_client: genai.Client) -> None:
+    made = genai_client.files.upload(file=BytesIO(b"hello"), config={"mime_type": "video/mp4"})
+
+    sim.control.advance(60)
+
+    found = genai_client.files.get(name=made.name or "")
+    assert [str(file.state) for file in (made, found)] == ["FileState.PROCESSING", "FileState.ACTIVE"]
+
+
+@pytest.mark.parametrize(
+    ("size", "offset", "command", "status", "under_way"),
+    [
+        (256 * 1024, 0, "upload", 200, 1),
+        (5, 0, "upload, finalize", 200, 0),
+        (5, 0, "upload", 400, 1),
+        (5, 5, "upload, finalize", 400, 1),
+        (0, 0, "cancel", 200, 0),
+    ],
+)
+def test_pieces_come_in_order_and_in_whole_grains(  # noqa: PLR0917
+    sim: SimulatorServer, size: int, offset: int, command: str, status: int, under_way: int
+) -> None:
+    start = {"X-Goog-Upload-Command": "start", "x-goog-api-key": "any"}
+    url = httpx2.post(f"{sim.url}/upload/v1/files", headers=start).headers["x-goog-upload-url"]
+
+    headers = {"X-Goog-Upload-Command": command, "X-Goog-Upload-Offset": str(offset)}
+    answer = httpx2.post(url, content=b"x" * size, headers=headers)
+
+    assert (answer.status_code, sim.control.files()["under_way"]) == (status, under_way)

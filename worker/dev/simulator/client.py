@@ -36,11 +36,6 @@ class Control:
         """Return every interaction that was made, oldest first, deleted ones included."""
         return list(self._pages())
 
-    def request(self, interaction_id: str) -> dict[str, Any]:
-        """Return the body of the create that made an interaction."""
-        asked: dict[str, Any] = self._call("GET", f"/_sim/interactions/{interaction_id}")["request"]
-        return asked
-
     def stats(self) -> dict[str, Any]:
         """Return the counts of calls, creates, prompts and labels."""
         return self._call("GET", "/_sim/stats")
@@ -66,6 +61,14 @@ class Control:
         method, data = ("POST", rules) if rules else ("GET", None)
         sent: dict[str, int] = self._call(method, "/_sim/events", data)["sent"]
         return sent
+
+    def files(self) -> dict[str, Any]:
+        """Return the `files` there are, and how many uploads are `under_way`."""
+        return self._call("GET", "/_sim/files")
+
+    def request(self, interaction_id: str) -> dict[str, Any]:
+        """Return the body of a create as it came, without nulls at its top."""
+        return self._call("GET", f"/_sim/interactions/{interaction_id}")
 
     def reset(self) -> None:
         """Forget interactions, faults and counts, and set the clock right."""

@@ -11,6 +11,7 @@ from worker.dev.simulator.api import MACHINE
 from worker.dev.simulator.directives import FAULT, SCRIPT
 from worker.dev.simulator.failing import answer
 from worker.dev.simulator.faults import KINDS, rule_from
+from worker.dev.simulator.files import SHELF
 from worker.dev.simulator.machine import Machine
 from worker.dev.simulator.record import Record
 from worker.dev.simulator.refusal import Refusal, invalid
@@ -95,10 +96,6 @@ def _entry(record: Record, now: float) -> dict[str, Any]:
     }
 
 
-def _show(ask: Ask) -> Any:
-    return {"request": ask.machine.store.peek(ask.request.match_info["id"]).request}
-
-
 def _direct(ask: Ask) -> Any:
     record = ask.machine.store.peek(ask.request.match_info["id"])
     now = ask.machine.store.now()
@@ -147,8 +144,20 @@ def _events(ask: Ask) -> Any:
     return {"rules": asdict(courier.rules), "sent": courier.sent}
 
 
+def _files(ask: Ask) -> Any:
+    now, shelf = ask.machine.store.now(), ask.request.app[SHELF]
+    return {"under_way": len(shelf.uploads), "files": [file.as_json(now) for file in shelf.files.values()]}
+
+
+def _request(ask: Ask) -> Any:
+    return ask.machine.store.peek(ask.request.match_info["id"]).request
+
+
 def _reset(ask: Ask) -> Any:
     ask.machine.reset()
+    shelf = ask.request.app[SHELF]
+    shelf.uploads.clear()
+    shelf.files.clear()
     return {}
 
 
@@ -175,12 +184,13 @@ ROUTES: dict[str, tuple[Call, str]] = {
     "GET /_sim/faults": (_list_faults, "the rules, with their hits"),
     "DELETE /_sim/faults": (_clear_faults, "removes all rules"),
     "GET /_sim/interactions": (_list_interactions, "all interactions, oldest first; offset, limit"),
-    "GET /_sim/interactions/{id}": (_show, "what an interaction was made from: its create's body"),
+    "GET /_sim/interactions/{id}": (_request, "the body of its create, without nulls at its top"),
     "POST /_sim/interactions/{id}": (_direct, "changes a run: fields of its script, finish: true, body: {...}"),
     "GET /_sim/stats": (_stats, "calls by status, creates by prompt and label"),
     "POST /_sim/advance": (_advance, "moves the clock forward by seconds"),
     "POST /_sim/events": (_direct_events, "how events are sent: deliver, copies, metadata"),
     "GET /_sim/events": (_events, "the same, and how many were delivered, failed, withheld"),
+    "GET /_sim/files": (_files, "the files, and how many uploads are under way"),
     "POST /_sim/reset": (_reset, "forgets everything"),
 }
 """The control calls and what each does."""

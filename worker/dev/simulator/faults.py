@@ -10,7 +10,7 @@ from typing import Any
 from worker.dev.simulator.dice import Dice
 from worker.dev.simulator.refusal import SHAPES, invalid
 
-CALLS = ("create", "get", "cancel", "delete", "stream", "*")
+CALLS = ("create", "get", "cancel", "delete", "stream", "upload", "*")
 _ALL = frozenset(CALLS)
 _STREAM = frozenset({"stream", "*"})
 _ENDING = frozenset({"cancel", "delete", "*"})

@@ -67,6 +67,10 @@ class Machine:
             rule = self.faults.strike(call, Subject(record.id, record.target), self.store.now())
         return self._noted(call, rule)
 
+    def strike(self, call: str, subject: Subject) -> Rule | None:
+        """Return the rule that strikes a call which is about no interaction, or None."""
+        return self._noted(call, self.faults.strike(call, subject, self.store.now())) if self.faults.rules else None
+
     def reset(self) -> None:
         """Forget interactions, faults and counts."""
         self.store.reset()
