@@ -1,6 +1,7 @@
 """What operators see: health, readiness, metrics, statistics, the catalog, the manual, the log."""
 
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_the_manual_needs_nothing_from_elsewhere(sqlite_server: Server) -> None:
 
     assert answer.headers["content-type"].startswith("text/html")
     assert "<script" not in answer.text
-    assert "//" not in answer.text.replace("https://example.com", "")
+    assert not re.search(r"""(?:src|href|action|url|import)\s*[=(]?\s*["']?\s*(?:https?:)?//""", answer.text)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     for path in sqlite_server.contract.document["paths"]:
         assert path in answer.text
