@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from api.errors import RateLimited
 
 HEARTBEAT_S = 15.0
+SEND_S = 30.0
 MAX_STREAMS = 1000
 MAX_FOLLOWED = 100
 FULL_RETRY_S = 5
@@ -20,6 +21,8 @@ class Streams:
     followed: int = MAX_FOLLOWED
     """How many running interactions are followed at a time; who watches another gets its stored events only."""
     heartbeat_s: float = HEARTBEAT_S
+    send_s: float = SEND_S
+    """How long a client may take nothing of what is sent before its place is given to others."""
     open: int = field(default=0, init=False)
 
     def check(self) -> None:

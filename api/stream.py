@@ -6,7 +6,7 @@ Live ones come from upstream while the job runs and are best effort.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, cast
 import orjson
 from fastapi.responses import StreamingResponse
 from sqlmodel import Session
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from api.desk import Desk
 from api.headers import LastEvent
@@ -27,9 +27,11 @@ from worker.errors import Unavailable
 from worker.models import Event
 from worker.states import EVENTS, TERMINAL, Status
 from worker.store import events
+from worker.telemetry import count
 
 AT_ONCE = 500
 ROUNDS = 1 + MAX_BYTES // AT_ONCE_BYTES
+MEDIA_TYPE = "text/event-stream"
 RECONNECT = b"retry: 2000\n\n"
 HEARTBEAT = b": still here\n\n"
 STARTED = EVENTS[Status.IN_PROGRESS]
@@ -37,13 +39,33 @@ LIVE = re.compile(r"step\.[a-z_.]{1,40}", re.ASCII)
 """The types of upstream events that are passed on."""
 
 
+class NotRead(Exception):
+    """The client takes nothing any more."""
+
+
 class EventStream(StreamingResponse):
-    """Ends its events when the client goes away, also while one of them is being sent."""
+    """Ends its events when the client goes away, or takes nothing for `patience_s`, also while one is being sent."""
+
+    def __init__(self, content: AsyncGenerator[bytes], headers: Mapping[str, str], patience_s: float) -> None:
+        super().__init__(content, headers=headers, media_type=MEDIA_TYPE)
+        self._patience_s = patience_s
 
     async def stream_response(self, send: Send) -> None:
         """Send the events; whatever ends that, the stream's place is free at once and not when somebody collects it."""
+
+        async def patiently(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await send(message)
+            except TimeoutError:
+                raise NotRead from None
+
         async with aclosing(cast("AsyncGenerator[bytes]", self.body_iterator)):
-            await super().stream_response(send)
+            try:
+                await super().stream_response(patiently)
+            except NotRead:
+                # The server sees an answer without an end and closes the connection: the client may resume.
+                count("nightdesk_streams_not_read_total")
 
 
 def render(event: Event) -> dict[str, Any]:

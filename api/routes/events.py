@@ -19,7 +19,7 @@ from worker.store import events, jobs
 
 router = APIRouter(tags=["events"], default_response_class=Response)
 
-STREAM = "text/event-stream"
+STREAM = stream.MEDIA_TYPE
 LAST_EVENT_ID = header("Last-Event-ID", "Go on after this event.", "2")
 
 
@@ -58,7 +58,7 @@ async def follow_job(
     told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope["state"]["is_head"]:
         return Response(headers=told, media_type=STREAM)
-    return stream.EventStream(stream.follow(desk, job_id, last), headers=told, media_type=STREAM)
+    return stream.EventStream(stream.follow(desk, job_id, last), told, desk.streams.send_s)
 
 
 def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | None, limit: int) -> bytes:

@@ -1,86 +1,454 @@
 """Live upstream steps in a job's stream, against the simulator: what is shown, and how it goes on after any break."""
 
-from collections.abc import Callable, Iterator
+import shutil
+import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api import examples
 from api.follower import Pace
-from tests.conftest import MakeSettings
-from tests.integration.api.following import following
-from tests.integration.api.serving import Server, Tenant, serving, start_one
+from api.places import Streams
+from tests.integration.api.following import following, glancing
+from tests.integration.api.serving import Server, Tenant, prepared, serving, start_one
 from tests.waiting import eventually
 from worker.dev.simulator import Options, SimulatorServer
 from worker.flow import poll
+from worker.models import JobInput
 from worker.retry import Backoff
-from worker.states import TERMINAL
-from worker.store import jobs
+from worker.states import TERMINAL, Status
+from worker.store import jobs, moves
 
 LONG_S = 1000
 TEXT = "Owls hunt by ear. " * 40
-PACE = Pace(silence_s=20, resumed_silence_s=0.5, seek_s=0.5, again=Backoff(0.02, 1, 0.02))
-
-Open = Callable[..., Server]
+PACE = Pace(silence_s=20, resumed_silence_s=0.3, seek_s=0.5, again=Backoff(0.02, 1, 0.02))
+RESEARCH = {"agent": examples.AGENT, "model": None}
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[SimulatorServer]:
-    with SimulatorServer(Options()) as server:
+    with SimulatorServer(Options(webhook_secret=None)) as server:
         yield server
 
 
-@pytest.fixture(autouse=True)
-def _as_new(upstream: SimulatorServer) -> None:
-    upstream.control.reset()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
+    made = tmp_path_factory.mktemp("live")
+    shutil.copyfile(sqlite_template, made / "nightdesk.db")
+    return made
+
+
+def opened(folder: Path, upstream: SimulatorServer, **chosen: Any) -> Any:
+    return serving(prepared(data_dir=folder, gemini_base_url=upstream.url), **({"pace": PACE} | chosen))
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path, upstream: SimulatorServer) -> Iterator[Server]:
+    with opened(folder, upstream) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def second(folder: Path, upstream: SimulatorServer) -> Iterator[Server]:
+    """Another process on the same database."""
+    with opened(folder, upstream) as server:
+        yield server
 
 
 @pytest.fixture
-def start(own_settings: MakeSettings, upstream: SimulatorServer) -> Iterator[Open]:
-    """Starts API processes on one database, as many as are asked for."""
-    with ExitStack() as opened:
-
-        def start(**chosen: Any) -> Server:
-            given = {"pace": PACE} | chosen
-            return opened.enter_context(serving(own_settings(gemini_base_url=upstream.url), **given))
-
-        yield start
+def tenant(first: Server) -> Tenant:
+    return first.tenant()
 
 
-def begin(server: Server, tenant: Tenant, directives: str = "", **fields: object) -> str:
-    """A job whose run takes long, unless the simulator's clock is moved."""
-    prompt = f"Tell [[sim: duration={LONG_S} text='{TEXT}']]{directives}"
-    job_id: str = tenant.submit(input=prompt, **fields)["id"]
-    assert start_one(server.context, job_id) == "started"
-    return job_id
+def elsewhere(server: Server, tenant: Tenant) -> Tenant:
+    """The same project at another process."""
+    return Tenant(tenant.project_id, tenant.key_id, tenant.token, server.client(tenant.token))
 
 
-def finish(server: Server, upstream: SimulatorServer, job_id: str) -> None:
-    """Let the run end, and play the worker that sees it."""
-    upstream.control.advance(LONG_S)
+class Run:
+    """A job whose run takes long unless the simulator's clock is moved, and who plays its worker."""
 
-    def has_ended() -> bool:
-        poll.run(server.context)
-        with server.context.database.read() as session:
-            job = jobs.get(session, job_id)
-        return job is not None and job.status in TERMINAL
+    def __init__(self, server: Server, upstream: SimulatorServer, tenant: Tenant, asked: str, **fields: Any) -> None:
+        self._server = server
+        self.control = upstream.control
+        self.job_id: str = tenant.submit(**({"input": asked} | fields))["id"]
 
-    eventually(has_ended, within_s=20)
+    def start(self) -> "Run":
+        assert start_one(self._server.context, self.job_id) == "started"
+        return self
+
+    @property
+    def upstream_id(self) -> str:
+        with self._server.context.database.read() as session:
+            job = jobs.get(session, self.job_id)
+        assert job is not None
+        assert job.interaction_id is not None
+        return job.interaction_id
+
+    def go_on(self, share: float) -> None:
+        """Let this share of the run pass."""
+        self.control.advance(LONG_S * share)
+
+    def end(self) -> None:
+        """Let the run end, and see it."""
+        self.go_on(1)
+        eventually(self._has_ended, within_s=20)
+
+    def _has_ended(self) -> bool:
+        poll.run(self._server.context)
+        with self._server.context.database.read() as session:
+            job = jobs.get(session, self.job_id)
+        return job is None or job.status in TERMINAL
 
 
-def test_live_steps_come_between_the_stored_events(start: Open, upstream: SimulatorServer) -> None:
-    server = start()
-    tenant = server.tenant()
-    job_id = begin(server, tenant)
+@pytest.fixture
+def run(first: Server, upstream: SimulatorServer, tenant: Tenant) -> Any:
+    """Starts a job of a model with these directives."""
 
-    with following(tenant, job_id) as follower:
+    def begin(directives: str = "", text: str = TEXT, **fields: Any) -> Run:
+        asked = f"Tell [[sim: duration={LONG_S} text='{text}']] {directives}"
+        return Run(first, upstream, tenant, asked, **fields).start()
+
+    return begin
+
+
+def test_live_steps_come_between_the_stored_events(tenant: Tenant, run: Any) -> None:
+    job = run()
+
+    with following(tenant, job.job_id) as follower:
         eventually(lambda: follower.stored == ["job.created", "job.started"])
-        upstream.control.advance(LONG_S / 2)
+        job.go_on(0.5)
         eventually(lambda: len(follower.live) > 3)
         half = follower.text
-        upstream.control.advance(LONG_S / 2)
+        job.go_on(0.5)
         eventually(lambda: follower.text == TEXT)
-        finish(server, upstream, job_id)
+        job.end()
 
     assert 0 < len(half) < len(TEXT)
     assert follower.stored == ["job.created", "job.started", "job.completed"]
+    assert {one.last_id.partition(".")[0] for one in follower.live} == {"2"}
+    assert len({one.last_id for one in follower.told}) == len(follower.told)
+    assert follower.told[-1].last_id == "3"
+
+
+def test_steps_are_passed_on_as_they_are_and_nothing_else_is(tenant: Tenant, run: Any) -> None:
+    job = run("[[sim: strange=yes]]")
+
+    with following(tenant, job.job_id) as follower:
+        job.go_on(0.5)
+        eventually(lambda: len(follower.live) > 3)
+        job.end()
+
+    assert {one.name for one in follower.live} == {"step.start", "step.delta", "step.stop", "step.novelty"}
+    assert {one.name for one in follower.told} - {one.name for one in follower.live} == {
+        "job.created",
+        "job.started",
+        "job.completed",
+    }
+    for one in follower.live:
+        assert one.data["event_type"] == one.name
+        assert one.last_id == f"2.{one.data['event_id']}"
+
+
+def test_who_comes_in_the_middle_gets_the_steps_so_far(tenant: Tenant, run: Any) -> None:
+    job = run()
+    with following(tenant, job.job_id) as early:
+        job.go_on(0.5)
+        eventually(lambda: len(early.live) > 3)
+
+        with following(tenant, job.job_id) as late:
+            eventually(lambda: late.resets)
+            eventually(lambda: late.text == early.text)
+            job.go_on(0.5)
+            eventually(lambda: late.text == TEXT)
+            job.end()
+
+    (reset,) = late.resets
+    assert not early.resets
+    assert reset.data["interaction_id"] == early.told[1].data["data"]["interaction_id"]
+    assert reset.data["truncated"] is False
+    assert reset.last_id == early.live[len(early.live) - len(late.live) - 1].last_id
+    assert early.text == TEXT
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_stream_goes_on_after_the_last_live_event(
+    first: Server, second: Server, tenant: Tenant, run: Any, where: str
+) -> None:
+    job = run()
+    there = tenant if where == "here" else elsewhere(second, tenant)
+    with glancing(tenant, job.job_id) as early:
+        job.go_on(0.5)
+        eventually(lambda: len(early.live) > 3)
+    job.go_on(0.2)
+
+    with following(there, job.job_id, **{"Last-Event-ID": early.told[-1].last_id}) as late:
+        eventually(lambda: late.live)
+        job.go_on(0.3)
+        eventually(lambda: early.text + late.text == TEXT)
+        job.end()
+
+    assert not late.resets
+    assert early.stored + late.stored == ["job.created", "job.started", "job.completed"]
+    assert not {one.last_id for one in early.told} & {one.last_id for one in late.told}
+    eventually(lambda: not first.desk.live.followed)
+    eventually(lambda: not second.desk.live.followed)
+
+
+@pytest.mark.parametrize("last", ["2", "2.", "2.e999", "2.%00%0d%0a", "2.2.2.e1", "1.e2", f"2.{'x' * 3000}"])
+def test_who_names_no_known_live_event_gets_the_steps_so_far(tenant: Tenant, run: Any, last: str) -> None:
+    job = run()
+    job.go_on(0.5)
+
+    with glancing(tenant, job.job_id, **{"Last-Event-ID": last}) as follower:
+        eventually(lambda: len(follower.text) > 100)
+
+    assert len(follower.resets) == (0 if last == "1.e2" else 1)
+    assert TEXT.startswith(follower.text)
+
+
+@pytest.mark.parametrize("named", ["none", "some"])
+def test_events_without_an_id_are_never_shown_twice(tenant: Tenant, run: Any, named: str) -> None:
+    job = run(f"[[sim: event_ids={named}]]")
+    with following(tenant, job.job_id) as whole:
+        with glancing(tenant, job.job_id) as early:
+            job.go_on(0.5)
+            eventually(lambda: len(early.live) > 3)
+        with following(tenant, job.job_id, **{"Last-Event-ID": early.told[-1].last_id}) as late:
+            job.go_on(0.5)
+            eventually(lambda: whole.text == TEXT)
+            eventually(lambda: (late.text if late.resets else early.text + late.text) == TEXT)
+            job.end()
+
+    assert {one.has_own_id for one in early.live} == ({False} if named == "none" else {False, True})
+    assert not whole.resets
+
+
+BROKEN = {
+    "cut": "[[sim: stream=cut after=7 times=1]]",
+    "cut again and again": "[[sim: stream=cut after=3 times=4]]",
+    "dropped": "[[sim: stream=drop after=7 times=1]]",
+    "resumed too early": "[[sim: stream=drop after=7 times=1]] [[sim: stream=replay back=4 times=1]]",
+    "hanging when resumed": "[[sim: stream=cut after=7 times=1]] [[sim: stream=stall after=2 back=2 times=1]]",
+    "not found at first": "[[sim: stream=404 times=2]]",
+    "refused when resumed": "[[sim: stream=cut after=7 times=1]] [[sim: stream=400 times=1]]",
+    "failing": "[[sim: stream=cut after=7 times=1]] [[sim: stream=500 times=2]] [[sim: stream=reset times=1]]",
+    "no stream at all": "[[sim: stream=html times=2]]",
+    "dribbling": "[[sim: stream=dribble delay=0.0001]]",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_stream_is_mended_unseen(tenant: Tenant, run: Any, how: str) -> None:
+    job = run(BROKEN[how])
+
+    with following(tenant, job.job_id) as follower:
+        job.go_on(0.5)
+        eventually(lambda: len(follower.live) > 3, within_s=10)
+        job.go_on(0.5)
+        eventually(lambda: follower.text == TEXT, within_s=10)
+        job.end()
+
+    ids = [one.last_id for one in follower.told]
+    assert len(set(ids)) == len(ids)
+    assert not follower.resets
+
+
+def test_a_broken_stream_without_ids_is_told_anew(tenant: Tenant, run: Any) -> None:
+    job = run("[[sim: event_ids=none]] [[sim: stream=drop after=7 times=1]]")
+
+    with following(tenant, job.job_id) as follower:
+        job.go_on(1)
+        eventually(lambda: follower.text == TEXT)
+        job.end()
+
+    assert len(follower.resets) == 1
+
+
+def test_a_throttled_follower_waits_and_no_job_moves(first: Server, tenant: Tenant, run: Any) -> None:
+    job = run("[[sim: stream=429 retry_after=1]]")
+
+    with glancing(tenant, job.job_id) as follower:
+        eventually(lambda: first.desk.live._means.throttle.until > 0)
+        shown = tenant.get(f"/v1/jobs/{job.job_id}").json()
+
+    assert shown["status"] == "in_progress"
+    assert not follower.live
+    first.desk.live._means.throttle.until = 0.0
+
+
+def test_all_who_watch_a_job_share_one_follower_which_leaves_with_them(first: Server, tenant: Tenant, run: Any) -> None:
+    job, many = run(), 8
+    with ExitStack() as watching:
+        followers = [watching.enter_context(glancing(tenant, job.job_id)) for _ in range(many)]
+        job.go_on(0.5)
+        eventually(lambda: all(len(one.text) > 100 for one in followers))
+
+        assert first.desk.live.followed == {job.upstream_id}
+        (shared,) = first.desk.live._followers.values()
+        assert len(shared[0].readers) == many
+
+    eventually(lambda: not first.desk.live.followed, what="the end of following")
+    assert shared[1].done()
+
+
+def test_nothing_is_followed_before_the_start_and_after_the_end(
+    first: Server, tenant: Tenant, upstream: SimulatorServer
+) -> None:
+    job = Run(first, upstream, tenant, f"Tell [[sim: duration={LONG_S}]]")
+
+    with following(tenant, job.job_id) as follower:
+        eventually(lambda: follower.stored == ["job.created"])
+        before = first.desk.live.followed
+        job.start()
+        eventually(lambda: first.desk.live.followed == {job.upstream_id})
+        tenant.post(f"/v1/jobs/{job.job_id}/cancel")
+        with first.context.database.write() as session:
+            moves.move(
+                session,
+                job.job_id,
+                sources={Status.CANCELLING},
+                target=Status.CANCELLED,
+                now=first.context.clock(),
+            )
+
+    assert before == set()
+    eventually(lambda: not first.desk.live.followed)
+    assert follower.stored == ["job.created", "job.started", "job.cancelled"]
+
+
+def test_the_next_turn_goes_on_in_the_same_stream(first: Server, tenant: Tenant, run: Any) -> None:
+    tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+    job = run(tools=[tool])
+
+    with following(tenant, job.job_id) as follower:
+        eventually(lambda: first.desk.live.followed == {job.upstream_id})
+        job.control.direct(job.upstream_id, status="requires_action", finish=True)
+        eventually(lambda: any("function_call" in str(one.data) for one in follower.live))
+        eventually(lambda: poll.run(first.context) and follower.stored[-1:] == ["job.requires_action"])
+        eventually(lambda: not first.desk.live.followed)
+        _answer(first, job.job_id)
+        job.start()
+        job.go_on(0.5)
+        eventually(lambda: follower.text)
+        job.end()
+
+    assert follower.stored == ["job.created", "job.started", "job.requires_action", "job.started", "job.completed"]
+    assert {one.last_id.partition(".")[0] for one in follower.live} == {"2", "4"}
+    assert not follower.resets
+
+
+def _answer(server: Server, job_id: str) -> None:
+    """Queue the job's next turn."""
+    now, sources = server.context.clock(), {Status.REQUIRES_ACTION}
+    values = {"turn": 2, "due_at": now, "interaction_id": None, "required_action": None, "claim": None, "sent_at": None}
+    with server.context.database.write() as session:
+        body = session.get_one(JobInput, (job_id, 1)).body
+        session.add(JobInput(job_id=job_id, turn=2, body=body))
+        moved = moves.move(session, job_id, sources=sources, target=Status.QUEUED, now=now, values=values)
+    assert moved is not None
+
+
+def test_the_end_of_the_upstreams_stream_makes_the_poll_happen_now(first: Server, tenant: Tenant, run: Any) -> None:
+    job = run()
+
+    def is_due() -> bool:
+        with first.context.database.read() as session:
+            found = jobs.get(session, job.job_id)
+        return found is not None and found.due_at is not None and found.due_at <= first.context.clock()
+
+    with following(tenant, job.job_id) as follower:
+        eventually(lambda: first.desk.live.followed)
+        with first.context.database.write() as session:
+            far = first.context.clock().replace(year=2099)
+            moves.change(session, job.job_id, statuses={Status.IN_PROGRESS}, values={"due_at": far})
+        job.go_on(1)
+        eventually(is_due, what="the hint of a poll")
+        job.end()
+
+    assert follower.stored[-1] == "job.completed"
+
+
+def test_jobs_beyond_the_limit_of_followers_tell_stored_events_until_there_is_room(
+    folder: Path, upstream: SimulatorServer
+) -> None:
+    with opened(folder, upstream, streams=Streams(followed=1, heartbeat_s=0.1)) as server:
+        tenant = server.tenant()
+        one, other = (
+            Run(server, upstream, tenant, f"Tell [[sim: duration={LONG_S} text='{TEXT}']]").start() for _ in range(2)
+        )
+        with following(tenant, other.job_id) as late:
+            with glancing(tenant, one.job_id) as early:
+                one.go_on(0.5)
+                eventually(lambda: early.live or late.live)
+                refused = late if early.live else early
+                eventually(lambda: refused.stored == ["job.created", "job.started"])
+                assert len(server.desk.live.followed) == 1
+            eventually(lambda: late.live, what="live steps where there is room")
+            other.end()
+
+    assert late.stored[-1] == "job.completed"
+
+
+def _ask(connection: socket.socket, server: Server, tenant: Tenant, job_id: str) -> None:
+    """Ask for a stream on a connection that holds little, and read nothing."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    request = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tenant.token}\r\n\r\n"
+    connection.sendall(request.encode())
+
+
+def test_a_slow_reader_holds_nobody_up_and_gets_what_is_stored(
+    first: Server, upstream: SimulatorServer, tenant: Tenant
+) -> None:
+    job = Run(first, upstream, tenant, f"Tell [[sim: duration={LONG_S} size=6mb]]").start()
+    with socket.socket() as slow, following(tenant, job.job_id) as quick:
+        _ask(slow, first, tenant, job.job_id)
+        eventually(lambda: first.desk.live.followed and first.desk.streams.open == 2)
+        job.go_on(0.15)
+        for _ in range(8):
+            before = len(quick.lines)
+            job.go_on(0.1)
+            eventually(lambda before=before: len(quick.lines) > before)  # type: ignore[misc]
+        eventually(lambda: sum(map(len, quick.lines)) > 6_000_000, within_s=20)
+        (shared,) = first.desk.live._followers.values()
+        kept = shared[0].history._bytes
+        job.end()
+        content = bytearray()
+        while not content.endswith(b"0\r\n\r\n"):
+            content += slow.recv(65536)
+
+    assert kept <= 512 * 1024
+    assert len(content) < 4_000_000
+    assert content.count(b"event: reset\n") >= 1
+    assert [content.count(f"event: job.{name}\n".encode()) for name in ("created", "started", "completed")] == [1, 1, 1]
+    assert not quick.resets
+
+
+def test_who_takes_nothing_for_long_loses_its_place(folder: Path, upstream: SimulatorServer) -> None:
+    with opened(folder, upstream, streams=Streams(send_s=0.3)) as server, socket.socket() as deaf:
+        tenant = server.tenant()
+        job = Run(server, upstream, tenant, f"Tell [[sim: duration={LONG_S} size=20mb]]").start()
+        _ask(deaf, server, tenant, job.job_id)
+        eventually(lambda: server.desk.streams.open == 1)
+
+        job.go_on(1)
+        eventually(lambda: not server.desk.streams.open, within_s=20, what="the place to be given back")
+
+        assert not server.desk.live.followed
+
+
+def test_a_process_that_leaves_follows_nothing_any_more(folder: Path, upstream: SimulatorServer) -> None:
+    with opened(folder, upstream) as server:
+        tenant = server.tenant()
+        job = Run(server, upstream, tenant, f"Tell [[sim: duration={LONG_S}]]").start()
+        with following(tenant, job.job_id) as follower:
+            eventually(lambda: server.desk.live.followed)
+            server.uvicorn.should_exit = True
+
+    assert follower.stored == ["job.created", "job.started"]
+    assert not server.desk.live.followed

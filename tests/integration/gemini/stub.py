@@ -46,11 +46,11 @@ def hangs() -> Act:
     return act
 
 
-def drips(content: bytes, *, gap_s: float = 0.05) -> Act:
+def drips(content: bytes, *, gap_s: float = 0.05, **headers: str) -> Act:
     """Answer at once, but byte by byte, until the client is gone."""
 
     async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(_head(200, len(content), {}))
+        writer.write(_head(200, len(content), headers))
         for byte in content:
             if reader.at_eof():
                 return
@@ -60,11 +60,11 @@ def drips(content: bytes, *, gap_s: float = 0.05) -> Act:
     return act
 
 
-def breaks_off(content: bytes, *, more: int = 100) -> Act:
+def breaks_off(content: bytes, *, more: int = 100, **headers: str) -> Act:
     """Promise `more` bytes than come, then close."""
 
     async def act(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(_head(200, len(content) + more, {}) + content)
+        writer.write(_head(200, len(content) + more, headers) + content)
         await writer.drain()
         writer.close()
 
