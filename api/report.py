@@ -1,62 +1,31 @@
-"""A job's output as a document: Markdown with citations as footnotes, or HTML that is safe to show.
+"""A job's output as a document: its text, the sources it cites as footnotes, its artifacts where they stand.
 
-The text comes from a model that read the web: it is untrusted. Neither its own markup nor a foreign image survives.
+Here as Markdown; `page` makes HTML of it. The text comes from a model that read the web: it is untrusted.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import nh3
 import orjson
-from markdown_it import MarkdownIt
 
 MARKDOWN, HTML = "text/markdown", "text/html"
-CSP = (
-    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; sandbox"
-)
-OWN_IMAGE = re.compile(r"/v1/jobs/[a-z0-9_]+/artifacts/\d+", re.ASCII)
-TAGS = frozenset(
-    {
-        "a",
-        "blockquote",
-        "br",
-        "code",
-        "em",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "img",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "s",
-    }
-    | {"section", "strong", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"}
-)
-ATTRIBUTES = {"a": {"href", "title"}, "img": {"src", "alt"}, "li": {"id"}, "ol": {"start"}}
-STYLE = """
-body{font:17px/1.6 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1.2rem;color:#1d2430;background:#fff}
-img{max-width:100%}pre{overflow:auto;background:#f4f5f7;padding:.8rem}table{border-collapse:collapse}
-td,th{border:1px solid #cfd4dc;padding:.3rem .6rem}sup a{text-decoration:none}
-section{border-top:1px solid #cfd4dc;margin-top:3rem}
-@media(prefers-color-scheme:dark){body{background:#14171c;color:#dfe3ea}a{color:#8ab4ff}pre{background:#1e232b}}
-"""
 PLACE = re.compile(r"\]\(artifact:(\d{1,6})\)", re.ASCII)
 """Where in the text an artifact stands."""
 
+UNBREAKABLE = re.compile(
+    r"\[[^\[\]\n]{0,500}\]\([^()\s]{1,2000}\)|<https?://[^<>\s]{1,2000}>|^ {0,3}```.*?^ {0,3}```[^\n]*$",
+    re.DOTALL | re.MULTILINE,
+)
+"""Links and blocks of code: a reference within would break them, and stands behind them."""
+
+SPACE_MAX = 200
 OPEN, CLOSE = "\ue000", "\ue001"
 """Stand for a reference while Markdown is rendered: private characters, taken out of the text before."""
-REFERENCE = re.compile(f"{OPEN}(\\d+){CLOSE}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +38,7 @@ class Source:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     """The text, where in it which source is cited, and the artifacts beside it."""
 
@@ -83,6 +52,12 @@ class Report:
         """Whether there is nothing to show."""
         return not self.text and not self.artifacts
 
+    @cached_property
+    def title(self) -> str | None:
+        """What the text calls itself."""
+        found = re.search(r"^#[ \t]+(\S[^\n]{0,200})", self.text, re.MULTILINE)
+        return found[1].strip() if found else None
+
 
 def of(outcome: Mapping[str, Any]) -> Report:
     """The report in a job's output."""
@@ -90,7 +65,7 @@ def of(outcome: Mapping[str, Any]) -> Report:
     if not text and outcome.get("output_json") is not None:
         text = f"```json\n{orjson.dumps(outcome['output_json'], option=orjson.OPT_INDENT_2).decode()}\n```"
     known: dict[str, Source] = {}
-    marks: set[tuple[int, int]] = set()
+    ends: set[tuple[int, int]] = set()
     for citation in outcome.get("citations") or ():
         url, title = str(citation.get("url") or ""), _one_line(str(citation.get("title") or ""))
         is_web = _is_web(url)
@@ -101,50 +76,20 @@ def of(outcome: Mapping[str, Any]) -> Report:
         source = known.setdefault(name, Source(len(known) + 1, url if is_web else None, title or _one_line(name)))
         end = citation.get("end_index")
         if isinstance(end, int) and 0 < end <= len(text):
-            marks.add((end, source.number))
-    return Report(text, list(known.values()), sorted(marks), outcome.get("artifacts") or ())
+            ends.add((end, source.number))
+    return Report(text, list(known.values()), _placed(text, ends), outcome.get("artifacts") or ())
 
 
 def markdown(report: Report) -> str:
     """Markdown with footnotes; artifacts are linked."""
-    parts = _parts(report, lambda number: f"[^{number}]")
-    notes = "\n".join(f"[^{source.number}]: {_markdown_source(source)}" for source in report.sources)
+    # The text may have footnotes of its own.
+    prefix = "source-" if "[^" in report.text else ""
+    parts = paragraphs(report, lambda number: f"[^{prefix}{number}]")
+    notes = "\n".join(f"[^{prefix}{source.number}]: {_linked(source)}" for source in report.sources)
     return "\n\n".join(filter(None, [*parts, notes])) + "\n"
 
 
-def html(report: Report, title: str) -> str:
-    """A whole page; every tag and attribute in it is on a list."""
-    text = "\n\n".join(_parts(report, lambda number: f"{OPEN}{number}{CLOSE}"))
-    body = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).render(text)
-    body = REFERENCE.sub(r'<sup><a href="#source-\1">[\1]</a></sup>', body)
-    items = "".join(f'<li id="source-{source.number}">{_html_source(source)}</li>' for source in report.sources)
-    notes = f"<section><h2>Sources</h2><ol>{items}</ol></section>" if items else ""
-    safe = nh3.clean(
-        body + notes,
-        tags=set(TAGS),
-        attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
-        attribute_filter=_own_images_only,
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer nofollow",
-    )
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
-        f"<body>\n{safe}\n</body></html>\n"
-    )
-
-
-def _markdown_source(source: Source) -> str:
-    title = _bare(source.title)
-    return f"[{title}]({_href(source.url)})" if source.url else title
-
-
-def _html_source(source: Source) -> str:
-    title = escape(source.title)
-    return f'<a href="{escape(_href(source.url))}">{title}</a>' if source.url else title
-
-
-def _parts(report: Report, mark: Callable[[int], str]) -> list[str]:
+def paragraphs(report: Report, mark: Callable[[int], str]) -> list[str]:
     """The text, its artifacts linked where they stand, and those that stand nowhere in it."""
     by_id = {artifact["id"]: artifact for artifact in report.artifacts}
     placed: set[int] = set()
@@ -157,6 +102,35 @@ def _parts(report: Report, mark: Callable[[int], str]) -> list[str]:
     text = PLACE.sub(link, _marked(report, mark))
     is_shown = {number for number, artifact in by_id.items() if number in placed or f"]({artifact['url']})" in text}
     return [text, *(_artifact(artifact) for number, artifact in by_id.items() if number not in is_shown)]
+
+
+def _placed(text: str, ends: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where the references stand: behind what they are about, and nowhere where they would break the Markdown."""
+    spans = [found.span() for found in UNBREAKABLE.finditer(text)] if ends else []
+    starts = [start for start, _ in spans]
+    marks = set()
+    for end, number in ends:
+        place = _behind_words(text, end)
+        at = bisect_right(starts, place - 1) - 1
+        start, stop = spans[at] if at >= 0 else (0, -1)
+        if place == 0:
+            continue
+        if place <= stop:
+            if text[start:stop].lstrip().startswith("```"):
+                # Its closing line takes nothing behind it: the source is listed and has no place.
+                continue
+            place = stop
+        # Behind the last bar of a row there is no cell any more.
+        marks.add((place - 1 if text[place - 1 : place] == "|" else place, number))
+    return sorted(marks)
+
+
+def _behind_words(text: str, end: int) -> int:
+    """The end of the last word before: at the beginning of the next line a reference would spoil what stands there."""
+    place = end
+    while place > max(0, end - SPACE_MAX) and text[place - 1].isspace():
+        place -= 1
+    return place
 
 
 def _marked(report: Report, mark: Callable[[int], str]) -> str:
@@ -173,6 +147,11 @@ def _artifact(artifact: Mapping[str, Any]) -> str:
     if artifact["kind"] == "image":
         return f"![{label}]({artifact['url']})"
     return f"[{label} ({_bare(artifact['mime_type'])})]({artifact['url']})"
+
+
+def _linked(source: Source) -> str:
+    title = _bare(source.title)
+    return f"[{title}]({href(source.url)})" if source.url else title
 
 
 def _is_web(url: str) -> bool:
@@ -192,13 +171,6 @@ def _bare(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", text)
 
 
-def _href(url: str) -> str:
+def href(url: str) -> str:
     """The address without what would end a Markdown link or an HTML attribute."""
     return quote(url, safe=":/?#@!$&*+,;=%~-._")
-
-
-def _own_images_only(tag: str, name: str, value: str) -> str | None:
-    """An image from elsewhere would tell its host who reads this."""
-    if tag == "img" and name == "src" and not OWN_IMAGE.fullmatch(value):
-        return None
-    return value

@@ -1,19 +1,25 @@
 """A job's output as a document to read."""
 
+from base64 import b64encode
 from functools import partial
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
 
-from api import headers, report, view
+from api import headers, mediatypes, page, report, view
 from api.auth import Reader
 from api.desk import AtDesk, Desk
 from api.ids import JobId
 from api.openapi import KEYED, Ok, answers
-from worker.errors import Conflict, Gone, NotFound
+from api.report import Report
+from worker.errors import ArtifactStoreError, Conflict, Gone, NotFound
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)
+
+PICTURES_MAX_BYTES = 16 * 1024 * 1024
+"""How many bytes of pictures a page carries in itself; the others are linked."""
 
 EXAMPLE = "# Heat pumps in old buildings\n\nField studies find seasonal factors near 3.1.[^1]\n\n[^1]: [Field study](https://example.com/heat-pumps)\n"
 
@@ -32,22 +38,42 @@ EXAMPLE = "# Heat pumps in old buildings\n\nField studies find seasonal factors 
     ),
 )
 async def read_report(request: Request, who: Reader, job_id: JobId, desk: AtDesk) -> Response:
-    """The HTML is sanitised: neither script nor foreign images survive."""
+    """The HTML is sanitised, and carries the job's own pictures in itself: it can be saved, sent and printed."""
     wanted = headers.preferred(request, [report.MARKDOWN, report.HTML])
-    text = await desk.read(partial(_write, desk, job_id, who.project_id, wanted))
+    found, folder = await desk.read(partial(_find, desk, job_id, who.project_id))
     told = {"Cache-Control": view.REVALIDATE, "Vary": "Accept"}
     if wanted == report.HTML:
-        told["Content-Security-Policy"] = report.CSP
+        told["Content-Security-Policy"] = page.CSP
+        text = await run_in_threadpool(_page, desk, job_id, found, folder)
     else:
         told["Content-Disposition"] = f'inline; filename="{quote(job_id)}.md"'
+        text = await run_in_threadpool(report.markdown, found)
     return Response(text, headers=told, media_type=wanted)
 
 
-def _write(desk: Desk, job_id: str, project_id: str, wanted: str, session: Session) -> str:
+def _find(desk: Desk, job_id: str, project_id: str, session: Session) -> tuple[Report, str]:
     seen = view.load(session, job_id, project_id, desk.context.clock())
     if seen.is_past_retention:
         raise Gone("the job's result is past its retention")
-    found = report.of(seen.outcome or {})
+    outcome = seen.outcome or {}
+    found = report.of(outcome)
     if found.is_empty:
         raise Conflict(f"the job is {seen.job.status}: it has no output")
-    return report.html(found, job_id) if wanted == report.HTML else report.markdown(found)
+    return found, str(outcome.get("folder") or "")
+
+
+def _page(desk: Desk, job_id: str, found: Report, folder: str) -> str:
+    """A browser sends no key for pictures, and what is saved has no address of its own: so they are in the page."""
+    pictures, room = {}, PICTURES_MAX_BYTES
+    for artifact in found.artifacts:
+        media_type = mediatypes.clean(str(artifact["mime_type"]))
+        is_shown = artifact["kind"] == "image" and mediatypes.disposition(media_type) == "inline"
+        if not is_shown or artifact["size"] > room:
+            continue
+        room -= artifact["size"]
+        try:
+            data = desk.context.artifacts.get(f"{folder}/{artifact['id']}")
+        except (ArtifactStoreError, NotFound):
+            continue
+        pictures[artifact["url"]] = f"data:{media_type};base64,{b64encode(data).decode()}"
+    return page.html(found, job_id, pictures)

@@ -19,6 +19,7 @@ MAX_MEDIA = 1000
 MIME_TYPE_MAX = 255
 
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[ \w.+=\"-]+)*", re.ASCII)
+_RAW, MAX_RATE_HZ = "audio/l16", 1_000_000
 _SKIPPED = frozenset({"arguments"})
 """What a function is called with belongs to the function, whatever it looks like."""
 
@@ -96,8 +97,17 @@ def _mime_type(content: dict[str, Any]) -> str:
     for name in ("mime_type", "mimeType"):
         value = content.get(name)
         if isinstance(value, str) and len(value) <= MIME_TYPE_MAX and _MIME_TYPE.fullmatch(value):
-            return value
+            return _with_rate(value, content) if value.lower().startswith(_RAW) else value
     return "application/octet-stream"
+
+
+def _with_rate(mime_type: str, content: dict[str, Any]) -> str:
+    """Return the type of raw sound with what is needed to play it, which may stand beside it."""
+    for name, field_name in (("rate", "sample_rate"), ("channels", "channels")):
+        value = content.get(field_name)
+        if f"{name}=" not in mime_type.lower() and isinstance(value, int) and 0 < value < MAX_RATE_HZ:
+            mime_type += f";{name}={int(value)}"
+    return mime_type
 
 
 def _left_note(kind: str, number: int) -> str:

@@ -1,6 +1,9 @@
 """What a job made: artifacts as files, its output as a document."""
 
 import hashlib
+import io
+import wave
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +104,10 @@ def test_an_artifact_is_sent_once_and_resumed_only_if_it_is_the_same(make: Make,
         ("image/svg+xml", "image/svg+xml", "attachment"),
         ("application/pdf", "application/pdf", "attachment"),
         ("audio/wav", "audio/wav", "inline"),
+        ("audio/L16;rate=24000;channels=1", "audio/l16;rate=24000;channels=1", "inline"),
+        ('Text/CSV; header="present"', "text/csv;header=present; charset=utf-8", "attachment"),
+        ("audio/ogg_opus", "audio/ogg_opus", "inline"),
+        ("video/mp4; x", "video/mp4", "inline"),
         ("image/png\r\nX-Evil: 1", "application/octet-stream", "attachment"),
         ("nonsense", "application/octet-stream", "attachment"),
     ],
@@ -113,7 +120,7 @@ def test_what_may_hold_script_is_saved_and_not_shown(
 
     answer = guest.get(f"{path}/0")
 
-    assert answer.headers["content-type"].partition(";")[0] == shown_as
+    assert answer.headers["content-type"].removesuffix("; charset=utf-8") == shown_as.removesuffix("; charset=utf-8")
     assert answer.headers["content-disposition"].startswith(disposition)
     assert "sandbox" in answer.headers["content-security-policy"]
 
@@ -136,6 +143,83 @@ def test_the_head_of_an_artifact_tells_its_size(make: Make, guest: Tenant) -> No
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == str(len(LARGE))
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "ending"),
+    [
+        ("image/jpeg", ".jpg"),
+        ("image/webp", ".webp"),
+        ("audio/mp3", ".mp3"),
+        ("audio/L16;rate=24000", ".pcm"),
+        ("video/mp4", ".mp4"),
+        ("video/mov", ".mov"),
+        ("application/pdf", ".pdf"),
+        ("text/csv", ".csv"),
+        ("x/y", ".bin"),
+    ],
+)
+def test_a_file_is_named_by_its_type(make: Make, guest: Tenant, mime_type: str, ending: str) -> None:
+    path = make(document=(mime_type, PNG))
+    guest.http.event_hooks = {}
+
+    name = guest.get(f"{path}/0").headers["content-disposition"].partition("filename=")[2]
+
+    assert name == f'"{path.split("/")[3]}-0{ending}"'
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "rate", "channels"),
+    [
+        ("audio/L16;codec=pcm;rate=16000;channels=2", 16_000, 2),
+        ("audio/l16", 24_000, 1),
+        ("audio/L16;rate=x", 24_000, 1),
+    ],
+)
+def test_raw_sound_can_be_had_as_wav(make: Make, guest: Tenant, mime_type: str, rate: int, channels: int) -> None:
+    path = make(audio=(mime_type, LARGE))
+    guest.http.event_hooks = {}
+
+    raw, playable = guest.get(f"{path}/0"), guest.get(f"{path}/0?format=wav")
+
+    assert raw.content == LARGE
+    assert playable.headers["content-type"] == "audio/wav"
+    assert playable.headers["content-disposition"].endswith('-0.wav"')
+    assert playable.headers["content-length"] == str(len(LARGE) + 44)
+    assert playable.headers["etag"] != raw.headers["etag"]
+    with wave.open(io.BytesIO(playable.content)) as sound:
+        assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (rate, channels, 2)
+        assert sound.readframes(len(LARGE)) == LARGE
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=40-49", "bytes=44-1000043", "bytes=-5", "bytes=2400000-"])
+def test_parts_of_a_wav_made_of_raw_sound_fit_together(make: Make, guest: Tenant, wanted: str) -> None:
+    path = make(audio=("audio/L16;rate=24000", LARGE))
+    guest.http.event_hooks = {}
+    whole = guest.get(f"{path}/0?format=wav").content
+
+    part = guest.get(f"{path}/0?format=wav", headers={"Range": wanted})
+
+    first, last = part.headers["content-range"].removeprefix("bytes ").partition("/")[0].split("-")
+    assert part.status_code == 206
+    assert part.content == whole[int(first) : int(last) + 1]
+
+
+def test_nothing_else_can_be_had_as_wav(make: Make, guest: Tenant) -> None:
+    path = make(image=("image/png", PNG))
+
+    answers = [guest.get(f"{path}/0?format={name}") for name in ("wav", "mp3")]
+
+    assert [(answer.status_code, answer.json()["errors"][0]["pointer"]) for answer in answers] == [(422, "/format")] * 2
+
+
+def test_the_head_of_an_artifact_knows_no_parts(make: Make, guest: Tenant) -> None:
+    path = make(image=("image/png", PNG))
+
+    answer = guest.http.head(f"{path}/0", headers={"Range": "bytes=0-9"})
+
+    assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(PNG)))
+    assert "content-range" not in answer.headers
 
 
 def completed(guest: Tenant, local: Worker, **output: Any) -> str:
@@ -187,7 +271,20 @@ def test_a_report_links_its_artifacts(make: Make, guest: Tenant) -> None:
 
     assert f"![image 0]({path}/0)" in markdown
     assert f"[audio 1 (audio/wav)]({path}/1)" in markdown
+    data = b64encode(PNG).decode()
+    assert f'<img src="data:image/png;base64,{data}"' in html
+    assert f'<a href="{path}/1"' in html
+
+
+def test_a_picture_that_is_gone_is_linked_from_the_page(sqlite_server: Server, make: Make, guest: Tenant) -> None:
+    path = make(image=("image/png", PNG), document=("application/pdf", PNG))
+    (sqlite_server.context.settings.data_dir / "artifacts" / path.split("/")[3] / "1.1" / "0").unlink()
+
+    html = guest.get(path.replace("/artifacts", "/report"), headers={"Accept": "text/html"}).text
+
     assert f'<img src="{path}/0"' in html
+    assert f'<a href="{path}/1"' in html
+    assert guest.get(f"{path}/0").status_code == 404
 
 
 def test_an_artifact_in_the_text_is_linked_there(guest: Tenant, local: Worker) -> None:

@@ -139,6 +139,23 @@ def test_an_image_of_an_mcp_server_has_the_type_that_it_calls_mimetype() -> None
     assert [media.mime_type for media in outcome.media] == ["image/webp"]
 
 
+@pytest.mark.parametrize(
+    ("mime_type", "beside", "known_as"),
+    [
+        ("audio/L16", {"sample_rate": 24000, "channels": 1}, "audio/L16;rate=24000;channels=1"),
+        ("audio/l16;rate=16000", {"sample_rate": 24000}, "audio/l16;rate=16000"),
+        ("audio/l16", {"sample_rate": "x", "channels": 0}, "audio/l16"),
+        ("audio/wav", {"sample_rate": 24000}, "audio/wav"),
+    ],
+)
+def test_raw_sound_is_known_with_what_is_needed_to_play_it(mime_type: str, beside: Json, known_as: str) -> None:
+    sound = {"type": "audio", "mime_type": mime_type, "data": DATA, **beside}
+
+    [media] = read({"steps": [says(sound)]}).media
+
+    assert media.mime_type == known_as
+
+
 def test_of_too_many_media_the_rest_stays_in_the_steps() -> None:
     outcome = read({"steps": [says(*(picture(data="QUJD") for _ in range(MAX_MEDIA + 5)))]})
 
