@@ -118,6 +118,8 @@ ABOUT: dict[str, str] = {
     "max_attempts": "Runs tried when the upstream itself reports a transient failure; "
     "by default 3 for models, 1 for agents.",
     "strict_model": "Refuse a deprecated id instead of substituting it.",
+    "prepend_system_instruction": "Where the agent takes no `system_instruction` (Deep Research), put it at the "
+    "beginning of `input` instead of refusing it.",
     "retention_days": "How long the result is kept.",
 }
 

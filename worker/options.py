@@ -55,6 +55,7 @@ class Options(BaseModel):
     on_unknown_create: Literal["retry", "fail"] | None = None
     max_attempts: Annotated[int, Field(ge=1, le=10)] | None = None
     strict_model: bool = False
+    prepend_system_instruction: bool = False
     retention_days: Annotated[int, Field(ge=1, le=90)] | None = None
 
 

@@ -25,7 +25,7 @@ from worker.errors import (
 )
 from worker.flow import owned, wake
 from worker.flow.backlog import Backlog
-from worker.gemini import request
+from worker.gemini import agents, request
 from worker.gemini.catalog import Kind, Resolved
 from worker.gemini.references import Reference, references_of
 from worker.models import Idempotency, Job
@@ -48,7 +48,6 @@ class Draft:
     at: str
     foreign_ids_allowed: bool
     references: tuple[Reference, ...] = ()
-    """What it names of the things that the upstream keeps for somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,6 @@ class _Group:
     queued: int
     before: dict[str, Job]
     holders: dict[str, str]
-    """The projects that hold the upstream's things named by anybody here."""
     new: list[tuple[Job, bytes]] = field(default_factory=list)
     fresh: dict[tuple[str, str, str], tuple[str, Accepted]] = field(default_factory=dict)
 
@@ -101,6 +99,8 @@ def prepare(
     body = {name: value for name, value in fields.items() if name not in options.NAMES}
     known = options.NAMES | _INTERACTION
     faults += [unknown_field(name, known) for name in body if name not in known]
+    altered = agents.prepended(body) if chosen.prepend_system_instruction else None
+    body = altered or body
     kind: Kind = "agent" if body.get("agent") is not None else "model"
     resolved = Resolved("", ())
     try:
@@ -113,6 +113,7 @@ def prepare(
         raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
     origin = {"project_id": project_id, "key_id": key_id, "request_id": request_id, "retry_of": retry_of}
     job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
+    job.notes = [agents.PREPENDED] if altered else []
     named = references_of(body, context.settings.gemini)
     return Draft(job=job, body=orjson.dumps(body), at=at, foreign_ids_allowed=is_admin, references=named)
 
@@ -124,7 +125,8 @@ def _known(body: Mapping[str, Any]) -> dict[str, Any]:
 def unknown_field(name: str, known: Collection[str]) -> Fault:
     """The fault of a field that is none of those known, with the nearest name."""
     near = get_close_matches(name, known, n=1)
-    return Fault(f"/{_escape(name)}", "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
+    hint = "send it in extra_body" if name in request.PASSED_ON else f"did you mean {near[0]}?" if near else ""
+    return Fault(f"/{_escape(name)}", "; ".join(filter(None, ["unknown field", hint])))
 
 
 def _escape(name: str) -> str:

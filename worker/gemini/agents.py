@@ -7,11 +7,37 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from worker.errors import Fault
-from worker.gemini.shapes import pointer_to, type_of
+from worker.gemini.shapes import pointer_to, type_of, types_of
 
 Fields = Mapping[str, Any]
 
 ANTIGRAVITY_REFUSES = frozenset({"file_search", "computer_use", "google_maps"})
+ANTIGRAVITY_SETS_ITSELF = ("temperature", "top_p", "top_k", "stop_sequences", "max_output_tokens")
+RESEARCH_TAKES = frozenset({"google_search", "url_context", "code_execution", "file_search", "mcp_server"})
+FAMILIES = ("deep-research", "antigravity", "code-mender")
+PREPENDED = "the system instruction was put at the beginning of the input"
+
+
+def prepended(fields: Fields) -> dict[str, Any] | None:
+    """Return a create whose system instruction is the beginning of its input; None where its agent may have one."""
+    instruction, value = fields.get("system_instruction"), fields.get("input")
+    if (
+        _family(fields) != "deep-research"
+        or not isinstance(instruction, str)
+        or not isinstance(value, (str, list, dict))
+    ):
+        return None
+    rest = {name: given for name, given in fields.items() if name != "system_instruction"}
+    return rest | {"input": _after(instruction, value)}
+
+
+def _after(instruction: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return f"{instruction}\n\n{value}"
+    text, items = {"type": "text", "text": instruction}, value if isinstance(value, list) else [value]
+    if {type_of(item) for item in items} <= types_of("Content"):
+        return [text, *items]
+    return [{"type": "user_input", "content": [text]}, *items]
 
 
 def _kinds_apart(fields: Fields) -> Iterator[Fault]:
@@ -26,18 +52,20 @@ def _kinds_apart(fields: Fields) -> Iterator[Fault]:
 
 def _family(fields: Fields) -> str | None:
     agent = fields.get("agent")
-    known = ("deep-research", "antigravity")
-    return next((family for family in known if isinstance(agent, str) and agent.startswith(family)), None)
+    return next((family for family in FAMILIES if isinstance(agent, str) and agent.startswith(family)), None)
 
 
 def _deep_research(fields: Fields) -> Iterator[Fault]:
     if _family(fields) != "deep-research":
         return
     if "system_instruction" in fields:
-        yield Fault("/system_instruction", "Deep Research takes none: put it at the beginning of input instead")
+        way_out = "put it at the beginning of input, or set prepend_system_instruction to true and it will be"
+        yield Fault("/system_instruction", f"Deep Research takes none: {way_out}")
     if "response_format" in fields:
         yield Fault("/response_format", "Deep Research has no structured output: describe the form in input")
     yield from _refused_tools(fields, frozenset({"function"}), "Deep Research runs no functions; an mcp_server works")
+    others = types_of("Tool") - RESEARCH_TAKES - {"function"}
+    yield from _refused_tools(fields, others, f"Deep Research takes only {', '.join(sorted(RESEARCH_TAKES))}")
 
 
 def _antigravity(fields: Fields) -> Iterator[Fault]:
@@ -47,6 +75,10 @@ def _antigravity(fields: Fields) -> Iterator[Fault]:
         yield Fault("/environment", "Antigravity needs one: 'remote', or the environment_id of an earlier job")
     if "response_format" in fields:
         yield Fault("/response_format", "Antigravity has no structured output: describe the form in input")
+    config = fields.get("agent_config")
+    for setting in ANTIGRAVITY_SETS_ITSELF:
+        if isinstance(config, Mapping) and setting in config:
+            yield Fault(f"/agent_config/{setting}", "Antigravity takes none; max_total_tokens limits a run")
     yield from _refused_tools(fields, ANTIGRAVITY_REFUSES, "Antigravity does not take this tool")
     tools = fields.get("tools")
     for index, tool in enumerate(tools if isinstance(tools, list) else ()):

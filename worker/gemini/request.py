@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from worker.errors import Fault, Invalid
 from worker.gemini import rules, shapes
-from worker.gemini.rules import FIELDS, MAX_FAULTS, RESERVED
+from worker.gemini.rules import FIELDS, MAX_FAULTS, PASSED_ON, RESERVED
 
-__all__ = ["FIELDS", "RESERVED", "CreateRequest", "build", "schemas_of", "validate", "wants_json", "warm"]
+__all__ = ["FIELDS", "PASSED_ON", "RESERVED", "CreateRequest", "build", "schemas_of", "validate", "wants_json", "warm"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from typing import Any
 
 from worker.errors import Fault
 from worker.gemini import agents
-from worker.gemini.shapes import pointer_to, type_of, types_of
+from worker.gemini.config import of_environment, of_format, of_generation
+from worker.gemini.contents import of_input
+from worker.gemini.shapes import pointer_to
+from worker.gemini.tools import of_tools
 
 Fields = Mapping[str, Any]
 
@@ -38,6 +41,9 @@ FIELDS = frozenset(
 RESERVED = frozenset({"background", "store", "stream", "webhook_config"})
 """Fields of the API that Nightdesk sets itself."""
 
+PASSED_ON = frozenset({"cached_content", "response_mime_type", "response_modalities"})
+"""Fields of the API that are on their way out: `extra_body` takes them."""
+
 EXTRA_BODY_MAX_BYTES = 64 * 1024
 MAX_DEPTH = 100
 MAX_PARTS = 20_000
@@ -45,6 +51,7 @@ MAX_PARTS = 20_000
 FREE_FORM = frozenset({"result", "parameters", "schema", "arguments"})
 """Objects that the SDK's types take as they are, whose parts do not count."""
 MAX_FAULTS = 50
+LABELS_MAX = 64
 SERVICE_TIERS = ("flex", "standard", "priority", "deferred")
 
 
@@ -66,7 +73,7 @@ def too_complex(fields: Fields) -> list[Fault]:
 
 def _names(fields: Fields) -> Iterator[Fault]:
     for name in sorted(fields.keys() - FIELDS - RESERVED):
-        yield Fault(pointer_to([name]), "unknown field; parameters newer than this release go into extra_body")
+        yield Fault(pointer_to([name]), "unknown field; parameters that are not listed go into extra_body")
     for name in ("background", "store"):
         if fields.get(name, True) is not True:
             reason = "a job runs in the background and its interaction is stored, or nothing could be fetched later"
@@ -95,67 +102,6 @@ def _previous(fields: Fields) -> Iterator[Fault]:
         yield Fault("/previous_interaction_id", "must be an id of 1 to 512 characters")
 
 
-def _input(fields: Fields) -> Iterator[Fault]:
-    value = fields.get("input")
-    if value is None:
-        extra = fields.get("extra_body")
-        if not (isinstance(extra, Mapping) and extra.get("continuation_token")):
-            yield Fault("/input", "is required")
-    elif value in ("", []):
-        yield Fault("/input", "must not be empty")
-    elif isinstance(value, list):
-        yield from _items(value)
-    elif isinstance(value, Mapping):
-        yield from _known(value, "Content", ["input"])
-    elif not isinstance(value, str):
-        yield Fault("/input", "must be a string or a list of contents or steps")
-
-
-def _items(items: list[Any]) -> Iterator[Fault]:
-    contents, steps = types_of("Content"), types_of("Step")
-    kinds = {type_of(item) for item in items}
-    if kinds & contents and kinds & steps:
-        yield Fault("/input", "must hold either contents or steps, not both")
-        return
-    for index, item in enumerate(items):
-        path: list[str | int] = ["input", index]
-        if type_of(item) in contents:
-            continue
-        if type_of(item) not in steps:
-            yield _unknown(item, path)
-        elif type_of(item) in ("user_input", "model_output"):
-            yield from _contents(item.get("content"), [*path, "content"])
-        elif type_of(item) == "function_result":
-            yield from _contents(item.get("result"), [*path, "result"], more=frozenset({"function"}))
-
-
-def _contents(value: Any, path: list[str | int], more: frozenset[str] = frozenset()) -> Iterator[Fault]:
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            if type_of(item) not in types_of("Content") | more:
-                yield _unknown(item, [*path, index])
-
-
-def _tools(fields: Fields) -> Iterator[Fault]:
-    tools = fields.get("tools")
-    if isinstance(tools, list):
-        for index, tool in enumerate(tools):
-            yield from _known(tool, "Tool", ["tools", index])
-
-
-def _known(item: Any, union: Any, path: list[str | int]) -> Iterator[Fault]:
-    if type_of(item) not in types_of(union):
-        yield _unknown(item, path)
-
-
-def _unknown(item: Any, path: list[str | int]) -> Fault:
-    if not isinstance(item, Mapping):
-        return Fault(pointer_to(path), "must be an object with a type")
-    if "type" not in item:
-        return Fault(pointer_to([*path, "type"]), "is required")
-    return Fault(pointer_to([*path, "type"]), "is not a type that the API knows here")
-
-
 def _service_tier(fields: Fields) -> Iterator[Fault]:
     if fields.get("service_tier", "standard") not in SERVICE_TIERS:
         yield Fault("/service_tier", f"must be one of {', '.join(SERVICE_TIERS)}")
@@ -165,6 +111,8 @@ def _labels(fields: Fields) -> Iterator[Fault]:
     labels = fields.get("labels")
     if not isinstance(labels, Mapping):
         return
+    if len(labels) > LABELS_MAX:
+        yield Fault("/labels", f"must not be more than {LABELS_MAX}")
     for key, value in labels.items():
         if not 0 < len(key) <= 63 or not _is_label(key) or not _is_letter(key[0]):
             yield Fault(
@@ -229,9 +177,12 @@ def _parts(value: Any, without: frozenset[str] = frozenset()) -> list[Any]:
 _RULES: tuple[Callable[[Fields], Iterator[Fault]], ...] = (
     _names,
     _target,
-    _input,
+    of_input,
     _previous,
-    _tools,
+    of_tools,
+    of_generation,
+    of_format,
+    of_environment,
     _labels,
     _service_tier,
     _extra_body,

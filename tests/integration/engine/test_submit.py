@@ -242,3 +242,25 @@ def test_a_failed_job_is_retried_as_a_new_one_like_it(engine: Engine) -> None:
     assert bodies[0] == bodies[1]
     with pytest.raises(NotFound):
         submit.retry_draft(engine.context, "prj_other", job_id)
+
+
+def test_a_system_instruction_is_prepended_for_whom_its_owner_allows_it(engine: Engine) -> None:
+    wanted = {"agent": AGENT, "system_instruction": "Be brief.", "prepend_system_instruction": True}
+
+    job_id = engine.submit(**wanted)
+    engine.start(job_id)
+
+    sent = engine.control.request(engine.job(job_id).interaction_id or "")
+    assert sent == {"agent": AGENT, "input": "Be brief.\n\nSay hello.", "background": True, "store": True}
+    assert engine.job(job_id).notes == ["the system instruction was put at the beginning of the input"]
+    with pytest.raises(Invalid):
+        engine.draft(**wanted | {"prepend_system_instruction": False})
+
+
+def test_a_model_keeps_its_system_instruction(engine: Engine) -> None:
+    job_id = engine.submit(system_instruction="Be brief.", prepend_system_instruction=True)
+    engine.start(job_id)
+
+    sent = engine.control.request(engine.job(job_id).interaction_id or "")
+    assert (sent["system_instruction"], sent["input"]) == ("Be brief.", "Say hello.")
+    assert engine.job(job_id).notes == []

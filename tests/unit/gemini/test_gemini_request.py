@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker import gemini
 from worker.errors import Fault, Invalid
 from worker.gemini.request import build, schemas_of, validate, wants_json
 
@@ -52,7 +54,7 @@ GOOD: list[dict[str, Any]] = [
             {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}},
             {"type": "mcp_server", "name": "M", "url": "https://example.org"},
         ],
-        "generation_config": {"temperature": 1, "thinking_level": "brand-new", "stop_sequences": ["x"]},
+        "generation_config": {"temperature": 1, "thinking_level": "xhigh", "brand_new": 1, "stop_sequences": ["x"]},
         "response_format": {"type": "text", "mime_type": "application/json", "schema": {"type": "object"}},
         "safety_settings": [{"type": "harassment", "threshold": "off"}],
         "service_tier": "flex",
@@ -323,7 +325,7 @@ def test_the_schemas_that_are_asked_for_are_found(formats: Any, schemas: list[An
 
 
 def test_importing_the_package_does_not_import_the_sdk() -> None:
-    names = ("agents", "answer", "catalog", "client", "loop", "poller", "request", "result", "rules", "shapes", "wire")
+    names = [path.stem for path in Path(gemini.__file__).parent.glob("*.py") if path.stem != "__init__"]
     imports = "; ".join(f"import worker.gemini.{name}" for name in names)
 
     script = f"import sys; {imports}; sys.exit('google.genai' in sys.modules or 'httpx2' in sys.modules)"
