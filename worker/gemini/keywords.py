@@ -14,7 +14,7 @@ Path = list[str | int]
 
 MAX_SCHEMAS = 20_000
 """How many schemas of one are looked at."""
-_MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
+_MANY = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _NAMED = ("properties", "$defs", "definitions", "patternProperties")
 _ONE = ("items", "additionalProperties", "not")
 
@@ -43,14 +43,18 @@ def _own(one: Mapping[str, Any], at: Path, root: Any) -> Iterator[Fault]:
     required, values = one.get("required", []), one.get("enum", [None])
     if not (isinstance(required, list) and all(isinstance(name, str) for name in required)):
         yield Fault(pointer_to([*at, "required"]), "must be a list of names")
-    if not (isinstance(values, list) and values):
+    if not _is_filled(values):
         yield Fault(pointer_to([*at, "enum"]), "must be a list of one or more values")
     for name in (name for name in _NAMED if not isinstance(one.get(name, {}), Mapping)):
         yield Fault(pointer_to([*at, name]), "must be an object of schemas")
-    for name in (name for name in _MANY if not (isinstance(one.get(name, [{}]), list) and one.get(name, [{}]))):
+    for name in (name for name in _MANY if name != "items" and not _is_filled(one.get(name, [{}]))):
         yield Fault(pointer_to([*at, name]), "must be a list of one or more schemas")
     if "$ref" in one and not _leads_somewhere(one["$ref"], root):
         yield Fault(pointer_to([*at, "$ref"]), "must name a place in this schema, such as #/$defs/item")
+
+
+def _is_filled(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
 
 
 def _parts(one: Mapping[str, Any]) -> Iterator[tuple[Any, Path]]:
@@ -63,7 +67,7 @@ def _parts(one: Mapping[str, Any]) -> Iterator[tuple[Any, Path]]:
         for index, part in enumerate(several if isinstance(several, list) else ()):
             yield part, [name, index]
     for name in _ONE:
-        if name in one:
+        if name in one and not isinstance(one[name], list):
             yield one[name], [name]
 
 

@@ -212,3 +212,40 @@ def test_media_in_the_input_is_accepted_and_counted(interactions: Any) -> None:
 
     assert made.status == "completed"
     assert made.usage.total_input_tokens > 258
+
+
+PLAYED: list[dict[str, Any]] = [
+    {"type": "code_execution"},
+    {"type": "url_context"},
+    {"type": "file_search", "file_search_store_names": ["fileSearchStores/a"]},
+    {"type": "google_maps"},
+    {"type": "mcp_server", "name": "books", "url": "https://example.com/mcp"},
+    {"type": "retrieval", "retrieval_types": ["rag_store"]},
+    {"type": "tool_search"},
+]
+
+
+def test_every_tool_leaves_a_signed_call_and_its_result(interactions: Any) -> None:
+    made = interactions.create(model=MODEL, input="Which owls hunt by day?", tools=PLAYED)
+
+    steps = [step.model_dump() for step in made.steps[1:-1]]
+    calls, results = steps[::2], steps[1::2]
+    kinds = [step["type"].removesuffix("_call") for step in calls]
+    assert kinds == [tool["type"].replace("mcp_server", "mcp_server_tool") for tool in PLAYED]
+    assert [f"{kind}_result" for kind in kinds] == [step["type"] for step in results]
+    assert [step["id"] for step in calls] == [step["call_id"] for step in results]
+    assert all(step["signature"] and step["x_newer"]["kept"] for step in steps)
+
+
+def test_the_steps_of_tools_are_streamed_like_others(interactions: Any) -> None:
+    events = list(interactions.create(model=MODEL, input="Which owls hunt by day?", tools=PLAYED, stream=True))
+
+    begun = [event.step.type for event in events if event.event_type == "step.start"]
+    assert begun[1:3] == ["code_execution_call", "code_execution_result"]
+    assert len(begun) == 2 + 2 * len(PLAYED)
+
+
+def test_a_computer_is_used_by_calling_its_functions(interactions: Any) -> None:
+    made = interactions.create(model=MODEL, input="Open the browser.", tools=[{"type": "computer_use"}])
+
+    assert (made.status, made.steps[-1].name) == ("requires_action", "open_web_browser")

@@ -6,6 +6,7 @@ from worker.dev.simulator.dice import Dice
 from worker.dev.simulator.instance import Maker
 from worker.dev.simulator.prompt import Step, question_of
 from worker.dev.simulator.record import Record
+from worker.dev.simulator.tools import COMPUTER
 from worker.dev.simulator.words import keywords_of, names_of
 
 _GENERIC_WORDS = "get set find look fetch list show call make current create check search query data info"
@@ -15,7 +16,9 @@ _FALLBACK = {"type": "function", "name": "simulated_function", "parameters": {"t
 
 def wanted(record: Record) -> list[dict[str, Any]]:
     """Return the functions that the run calls, one for each call; usually none."""
-    declared = [tool for tool in record.request.get("tools") or [] if tool.get("type") == "function"]
+    given = record.request.get("tools") or []
+    declared = [tool for tool in given if tool.get("type") == "function"]
+    declared += [COMPUTER for tool in given if tool.get("type") == "computer_use"]
     asked = record.script.calls
     if record.script.status == "requires_action" and not declared:
         declared, asked = [_FALLBACK], max(1, asked)

@@ -7,7 +7,7 @@ from base64 import b64encode
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.dev.simulator import beat, chat, functions, media, report, research, sandbox
+from worker.dev.simulator import beat, chat, functions, media, report, research, sandbox, tools
 from worker.dev.simulator.beat import Beat
 from worker.dev.simulator.catalog import medium_of
 from worker.dev.simulator.dice import Dice
@@ -18,6 +18,8 @@ from worker.dev.simulator.words import keywords_of, tokens_of
 
 _MEDIA = {"image": media.image, "audio": media.audio, "video": media.video}
 _MEDIA_TOKENS = 258
+RESEARCHING, WORKING = frozenset({"google_search", "url_context"}), frozenset({"code_execution"})
+"""Tools that are at work on the way to the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ def environment_of(record: Record) -> str:
 
 def _output(record: Record, seed: int) -> list[Step]:
     if record.is_research:
-        return research.result(record, seed)
+        return [*tools.played(record, seed, without=RESEARCHING), *research.result(record, seed)]
     if record.is_agent:
-        return sandbox.result(record, seed)
+        return [*tools.played(record, seed, without=WORKING), *sandbox.result(record, seed)]
     question = question_of(record.steps)
     dice = Dice(seed, "model", question)
     medium = medium_of(record.target)
@@ -91,6 +93,7 @@ def _output(record: Record, seed: int) -> list[Step]:
     config = record.request.get("generation_config") or {}
     has_summary = config.get("thinking_summaries") == "auto"
     steps = [beat.thought("**Thinking it over**\n\nShort is best." if has_summary else None, dice)]
+    steps += tools.played(record, seed, without=frozenset({"google_search"}))
     words = chat.reply(record, seed)
     if any(tool.get("type") == "google_search" for tool in record.request.get("tools") or []):
         return [*steps, *_grounded(record, words, dice)]

@@ -79,7 +79,7 @@ def _opened(step: Step) -> Step:
     if kind.endswith("_call"):
         return known | {"arguments": {}}
     if kind.endswith("_result"):
-        return known | {"result": "" if isinstance(step["result"], str) else []}
+        return known | {"result": "" if isinstance(step.get("result"), str) else []}
     return known
 
 
