@@ -34,6 +34,7 @@ from api.routes import (
     stats,
     turns,
     upstream,
+    usage,
 )
 from api.waits import LOOK_EVERY_S, Watch
 from api.writer import Writer
@@ -57,6 +58,7 @@ RESOURCES = (
     deliveries,
     secrets,
     catalog,
+    usage,
     stats,
     health,
     metrics,

@@ -14,7 +14,7 @@ def encode(kind: str, place: str) -> str:
     return base64.urlsafe_b64encode(f"{kind}:{place}".encode()).decode().rstrip("=")
 
 
-def decode(kind: str, text: str | None) -> str | None:
+def decode(kind: str, text: str | None, shape: re.Pattern[str] = _PLACE) -> str | None:
     """The place in a cursor of this kind of list; None without one; raises BadRequest."""
     if text is None:
         return None
@@ -24,6 +24,6 @@ def decode(kind: str, text: str | None) -> str | None:
         )
     except (binascii.Error, ValueError):
         raise BadRequest("cursor: is none of ours") from None
-    if found != kind or not _PLACE.fullmatch(place):
+    if found != kind or not shape.fullmatch(place):
         raise BadRequest("cursor: is not one of this list")
     return place

@@ -135,7 +135,7 @@ def _headers(error: NightdeskError, answer: Answer, limits: Mapping[str, int]) -
         case RangeNotSatisfiable():
             return {"Content-Range": f"bytes */{error.size}"}
         case RateLimited() | QuotaExceeded():
-            limit = error.limit if isinstance(error, RateLimited) else limits[answer.code]
+            limit = limits[answer.code] if error.limit is None else error.limit
             wait = str(error.retry_after_s)
             return {
                 "Retry-After": wait,

@@ -296,6 +296,43 @@ class Catalog(BaseModel):
     data: list[CatalogEntry]
 
 
+class Tokens(BaseModel):
+    """Tokens by kind, under the names that a job's `usage` has; what is cached is part of the input."""
+
+    total_input_tokens: int
+    total_cached_tokens: int
+    total_output_tokens: int
+    total_thought_tokens: int
+    total_tool_use_tokens: int
+    total_tokens: int
+
+
+class UsageSum(BaseModel):
+    """What some interactions used together."""
+
+    interactions: int = Field(description="Those that told what they used.")
+    usage: Tokens
+
+
+class UsageGroup(UsageSum):
+    """What the interactions of one group used together."""
+
+    group: str | int | None = Field(
+        description="Job, conversation, key or target by its id, day as `YYYY-MM-DD`, or number of a turn."
+        " Null: submitted without a key."
+    )
+
+
+class Usage(_List):
+    """A page of sums: days, jobs and conversations newest first, targets, keys and turns in their order."""
+
+    group_by: Literal["job", "target", "key", "day", "conversation", "turn"]
+    from_: datetime = Field(alias="from")
+    to: datetime
+    data: list[UsageGroup]
+    totals: UsageSum | None = Field(description="Everything in the range; on the first page only.")
+
+
 class Stats(BaseModel):
     """The project's jobs now."""
 

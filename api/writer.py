@@ -12,6 +12,7 @@ from worker.context import Context
 from worker.errors import NightdeskError, Unavailable
 from worker.flow import submit
 from worker.flow.backlog import Backlog
+from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
 from worker.telemetry import log
 
@@ -41,6 +42,7 @@ class Writer:
         self._waiting: deque[_Slip] = deque()
         self._bytes = 0
         self._backlog = Backlog()
+        self._quota = Quota(context.settings.max_tokens_per_day)
         self._is_stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -91,7 +93,7 @@ class Writer:
     def _write(self, group: list[_Slip]) -> None:
         try:
             outcomes: list[Accepted | Exception] = [
-                *submit.accept(self._context, [slip.order for slip in group], self._backlog)
+                *submit.accept(self._context, [slip.order for slip in group], self._backlog, self._quota)
             ]
         except NightdeskError as error:
             outcomes = [error] * len(group)

@@ -69,9 +69,10 @@ class IdempotencyReused(NightdeskError):
 class QuotaExceeded(NightdeskError):
     """A limit of the service is reached; try again after `retry_after_s` seconds."""
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
+    def __init__(self, message: str, retry_after_s: int, *, limit: int | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.limit = limit
 
 
 class Unavailable(NightdeskError):

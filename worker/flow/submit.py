@@ -25,6 +25,7 @@ from worker.errors import (
 )
 from worker.flow import owned, wake
 from worker.flow.backlog import Backlog
+from worker.flow.quota import Quota
 from worker.gemini import agents, request
 from worker.gemini.catalog import Kind, Resolved
 from worker.gemini.references import Reference, references_of
@@ -76,6 +77,7 @@ class _Group:
     now: datetime
     room: int
     queued: int
+    quota: Quota
     before: dict[str, Job]
     holders: dict[str, str]
     new: list[tuple[Job, bytes]] = field(default_factory=list)
@@ -182,10 +184,10 @@ def _fields(
 
 
 def accept(
-    context: Context, orders: Sequence[Order], backlog: Backlog | None = None
+    context: Context, orders: Sequence[Order], backlog: Backlog | None = None, quota: Quota | None = None
 ) -> list[Accepted | NightdeskError]:
     """Write a group of orders in one transaction, then hint their starts; one outcome for each order."""
-    backlog = backlog or Backlog()
+    backlog, quota = backlog or Backlog(), quota or Quota(context.settings.max_tokens_per_day)
     now = context.clock()
     room = wake.room(context)
     outcomes: dict[int, Accepted | NightdeskError] = {}
@@ -194,7 +196,7 @@ def accept(
     with context.database.write() as session:
         before = submissions.previous(session, _predecessors(orders))
         holders = owned.owners(session, [one for order in orders for draft in order.drafts for one in draft.references])
-        group = _Group(now=now, room=room, queued=backlog.count(session), before=before, holders=holders)
+        group = _Group(now=now, room=room, queued=backlog.count(session), quota=quota, before=before, holders=holders)
         for rank in ranks:
             outcomes[rank] = _take(context, session, orders[rank], group)
         if group.new:
@@ -223,6 +225,7 @@ def _take(context: Context, session: Session, order: Order, group: _Group) -> Ac
                 return known
         if group.queued + len(order.drafts) > context.settings.max_queued:
             raise QuotaExceeded("too many jobs are waiting to be started", QUEUE_FULL_RETRY_S)
+        group.quota.check(session, order.project_id, group.now)
         for draft in order.drafts:
             _place(session, draft, group)
         return _reserve(session, order, group)

@@ -114,7 +114,7 @@ def test_each_call_needs_its_scope(sqlite_server: Server) -> None:
         assert all(key.http.request(method, concrete(path)).status_code != 403 for key in others), (method, path)
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks", "/v1/usage", "/gemini/v1/interactions"])
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks", "/v1/audit", "/gemini/v1/interactions"])
 def test_an_unknown_path_is_not_found(sqlite_server: Server, path: str) -> None:
     assert told(sqlite_server.client().get(path)) == (404, "not_found")
 

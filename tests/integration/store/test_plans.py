@@ -13,14 +13,15 @@ from sqlmodel import Session
 from tests import factories
 from tests.factories import NOW
 from tests.integration.store.conftest import Store
-from worker.models import Delivery, Job, Result
+from worker.models import Delivery, Interaction, Job, Result, UsageEntry
 from worker.states import Status
-from worker.store import claims, deliveries, hints, jobs, removals, results, starts
+from worker.store import claims, deliveries, hints, interactions, jobs, removals, results, starts, usage
 
 FINISHED = 20_000
 LIVE = 40
 LIVE_STATUSES = ("queued", "in_progress", "cancelling", "starting", "unconfirmed", "scheduled", "requires_action")
 UNTIL = NOW + timedelta(seconds=15)
+KEYS: dict[Any, str] = {Job: "id", Delivery: "id", Interaction: "token", UsageEntry: "token", Result: "job_id"}
 
 CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "polls": ("ix_job_poll", lambda s: claims.polls(s, claim="c", now=NOW, until=UNTIL, limit=500)),
@@ -47,6 +48,11 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "next delivery": ("ix_delivery_due", deliveries.next_due),
     "due count": ("ix_delivery_due", lambda s: deliveries.due_count(s, NOW, 1)),
     "old jobs": ("ix_job_finished", lambda s: removals.old_jobs(s, NOW - timedelta(days=300), 500)),
+    "owed usage": ("ix_interaction_usage", lambda s: interactions.claim_owed(s, NOW, {1: UNTIL}, 100)),
+    "is usage owed": ("ix_interaction_usage", lambda s: interactions.is_owed(s, NOW)),
+    "spent today": ("ix_usage_entry_", lambda s: usage.spent(s, "p", NOW)),
+    "spent in a conversation": ("ix_usage_entry_conversation", lambda s: usage.of_conversation(s, "p", "job_x")),
+    "old usage": ("ix_usage_entry_at", lambda s: usage.forget(s, NOW - timedelta(days=300), 500)),
     "old results": ("ix_result_expires_at", lambda s: results.expired(s, NOW - timedelta(days=300), 500)),
 }
 
@@ -58,8 +64,10 @@ def fill(store: Store) -> None:
         factories.delivery(session, store.job(model), status="delivered", due_at=None)
         outcome: dict[str, Any] = {"output_text": "Hello."}
         results.add(session, model, 1, outcome=outcome, raw=b"{}", now=NOW, expires_at=NOW)
+        session.add(Interaction(token="t", job_id=model, turn=1, attempt=1, created_at=NOW))
         session.flush()
-        for table, key in ((Job, "id"), (Delivery, "id"), (Result, "job_id")):
+        usage.record(session, [_entry(store.project_id, model)])
+        for table, key in KEYS.items():
             _multiply(session, table, key)
     for number in range(LIVE):
         for status in LIVE_STATUSES:
@@ -67,6 +75,11 @@ def fill(store: Store) -> None:
     if not store.database.is_sqlite:
         with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("ANALYZE")
+
+
+def _entry(project_id: str, job_id: str) -> dict[str, Any]:
+    whose = {"token": "t", "project_id": project_id, "key_id": None, "conversation_id": job_id, "job_id": job_id}
+    return whose | {"turn": 1, "kind": "model", "target": "m", "at": NOW} | dict.fromkeys(usage.TOKENS, 1)
 
 
 def _multiply(session: Session, table: Any, key: str) -> None:
@@ -121,6 +134,6 @@ def test_every_claim_uses_its_index_whatever_lies_behind_it(filled: Store) -> No
 
 def _is_whole_scan(line: str) -> bool:
     """A walk over a whole table: SQLite says `SCAN job`, without an index, PostgreSQL `Seq Scan on job`."""
-    tables = ("job", "delivery", "result")
+    tables = [table.__tablename__ for table in KEYS]
     walks = [f"SCAN {table}" for table in tables] + [f"Seq Scan on {table}" for table in tables]
     return any(walk in line for walk in walks) and "INDEX" not in line
