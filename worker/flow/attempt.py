@@ -36,6 +36,12 @@ RECORD_EVERY_S = 1.5
 ORPHAN_OF = "orphan/"
 """Before the id of an interaction that is to be cancelled: deleting it, as a job's owner may want, is another thing."""
 
+TOO_SOON, TOO_SOON_TRIES = "failed_precondition", 8
+"""What a create is told that builds on an interaction which still runs, and how often it is tried again: for minutes.
+
+An interaction may show as ended to who asks for it and as running to who builds on it.
+"""
+
 WAITING = {Status.STARTING, Status.UNCONFIRMED}
 """Where the outcome of a POST is still awaited."""
 
@@ -153,6 +159,8 @@ def failed(context: Context, job: Job, token: str, error: UpstreamError, *, is_k
         return _lost(context, job, token, error)
     if isinstance(error, CreateRefused) or (is_denied(error) and is_key_refused):
         return refused(context, job, token, error)
+    if _is_too_soon(job, error):
+        return refused(context, job, token, None)
     code = "safety_blocked" if error.code in BLOCKED else "upstream_rejected"
     return ended(context, job, token, failure(code, error.detail or str(error), retryable=False, upstream=error))
 
@@ -162,8 +170,13 @@ def is_denied(error: object) -> bool:
     return isinstance(error, UpstreamError) and error.status == 403
 
 
+def _is_too_soon(job: Job, error: UpstreamError) -> bool:
+    builds = job.turn > 1 or job.previous_job_id is not None or job.previous_interaction_id is not None
+    return builds and (error.status, error.code) == (400, TOO_SOON) and job.refusals < TOO_SOON_TRIES
+
+
 def refused(context: Context, job: Job, token: str, error: UpstreamError | None) -> str:
-    """Surely not accepted, or (without an error) never sent: the attempt is not used up, and the gate learns of it.
+    """Surely not accepted, or (without an error) not the time for it: no attempt is used up, and the gate learns of it.
 
     An answer that comes after the claim ran out counts, too: it proves that nothing was made.
     """
@@ -174,7 +187,7 @@ def refused(context: Context, job: Job, token: str, error: UpstreamError | None)
         if current is not None and current.cancel_requested_at is not None:
             moved = end(session, job.id, sources=WAITING, target=Status.CANCELLED, now=now, claim=token)
         else:
-            # What was never sent found no gate that would hold it back.
+            # What is only for later is held back by no gate.
             due_at = now if error else REFUSED.next_time(job.refusals, now, context.chance())
             values = {"due_at": due_at, "claim": None, "refusals": job.refusals + 1, "sent_at": None}
             values["deadline_at"] = job.deadline_at
@@ -183,7 +196,9 @@ def refused(context: Context, job: Job, token: str, error: UpstreamError | None)
             )
             moved = [back] if back else []
         interactions.remove(session, token)
-        if error is not None:
+        if error is None:
+            gate.unproven(session, job.target, sent_at=sent_at, now=now)
+        else:
             gate.refused(context, session, job.target, error, sent_at=sent_at, now=now)
     wake.moved(context, [one for one in moved if one.status != Status.QUEUED])
     return "refused" if moved else "lost_race"

@@ -50,6 +50,40 @@ def test_any_other_end_fails_who_waits(engine: Engine, status: str) -> None:
     assert len(engine.deliveries(second)) == 1
 
 
+def seems_to_end(engine: Engine, job_id: str) -> None:
+    """The run shows as completed to who asks for it, and as running to who builds on it."""
+    text = [{"type": "text", "text": "Done."}]
+    shown = {"status": "completed", "steps": [{"type": "model_output", "content": text}]}
+    engine.control.direct(engine.job(job_id).interaction_id or "", body=shown)
+    engine.poll()
+
+
+def test_who_builds_on_a_run_too_soon_is_tried_again(engine: Engine) -> None:
+    first = engine.started()
+    second = engine.submit(previous_job_id=first)
+    seems_to_end(engine, first)
+
+    assert (engine.status(first), engine.start(second)) == ("completed", "refused")
+    assert engine.interactions(second) == []
+    assert engine.gate(MODEL) is None
+    engine.finish(first)
+    engine.pass_time(2)
+    assert engine.start(second) == "started"
+
+
+def test_who_can_never_build_on_a_run_fails_after_some_minutes(engine: Engine) -> None:
+    first = engine.started()
+    second = engine.submit(previous_job_id=first)
+    seems_to_end(engine, first)
+
+    outcomes = []
+    while (outcome := engine.start(second)) == "refused":
+        outcomes.append(outcome)
+        engine.pass_time(2 ** len(outcomes))
+
+    assert (len(outcomes), outcome, engine.error(second)) == (8, "failed", "upstream_rejected")
+
+
 def waiting_chain(engine: Engine, first: str, length: int) -> list[str]:
     """Jobs that wait for one another, the first of them for `first`."""
     with engine.context.database.write() as session:
