@@ -39,13 +39,14 @@ from api.routes import (
 from api.waits import LOOK_EVERY_S, Watch
 from api.writer import Writer
 from worker import context as contexts
-from worker import heap
+from worker import heap, retired
 from worker.context import Context
 from worker.errors import NightdeskError, Unavailable
 from worker.flow import hear, submit
 from worker.flow.hear import Listener
 from worker.gemini.stream import Streamer
 from worker.settings import Settings
+from worker.telemetry import log
 
 RESOURCES = (
     jobs,
@@ -171,6 +172,8 @@ def _warm(context: Context) -> None:
     """Import what validation needs, so that the first submission does not wait for it."""
     with suppress(NightdeskError):
         submit.prepare(context, {"model": "none", "input": "none"}, project_id="", is_admin=False)
+        if doubts := retired.found(context.catalog, context.database):
+            log.warning("catalog", outcome="retired_ids", told=doubts)
     heap.settle()
 
 

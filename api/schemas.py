@@ -198,6 +198,7 @@ class EventData(BaseModel):
     attempt: int
     interaction_id: str | None = None
     required_action: RequiredAction | None = Field(default=None, description="The calls of `job.requires_action`.")
+    substitutions: list[Substitution] = Field(default=[], description="Where the id that was asked for is retired.")
     error: dict[str, Any] | None = None
 
 
@@ -276,15 +277,39 @@ class WebhookSecret(BaseModel):
     secret: str
 
 
+class CatalogLimits(BaseModel):
+    """The most that one run may take; null: not known."""
+
+    run_seconds: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class CatalogCost(BaseModel):
+    """What a run is said to cost, in US dollars: an estimate, no promise."""
+
+    usd_from: float
+    usd_to: float
+    per: Literal["run"]
+    source: str
+
+
 class CatalogEntry(BaseModel):
-    """A model or agent known by name; a deprecated id may be a shell pattern."""
+    """A model or agent known by name; a deprecated id may be a shell pattern, with a replacement in place of facts."""
 
     kind: Literal["model", "agent"]
     id: str
     deprecated: bool
     family: str | None = None
+    about: str | None = Field(default=None, description="What it is for.")
     abilities: list[str] | None = None
+    inputs: list[str] | None = Field(default=None, description="Types of contents that it takes.")
+    outputs: list[str] | None = Field(default=None, description="Types of contents that it makes.")
+    tools: list[str] | None = Field(default=None, description="Types of tools that may be offered to it.")
     default_timeout_seconds: int | None = None
+    typical_seconds: int | None = Field(default=None, description="Most runs have ended after so long.")
+    limits: CatalogLimits | None = Field(default=None, description="The upstream's own.")
+    cost: CatalogCost | None = None
     replacement: str | None = None
     reason: str | None = None
 

@@ -31,6 +31,7 @@ from worker.webhooks.address import Policy
 from worker.webhooks.egress import Egress, Limits
 
 NAME = "nightdesk"
+CATALOG_FILE = "NIGHTDESK_CATALOG_FILE"
 
 
 def utc_now() -> datetime:
@@ -108,13 +109,17 @@ def catalog(settings: Settings) -> Catalog:
         return load_catalog()
     try:
         return load_catalog(orjson.loads(settings.catalog_file.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"NIGHTDESK_CATALOG_FILE: cannot be read ({type(error).__name__})") from None
+    except OSError as error:
+        raise SettingsError(f"{CATALOG_FILE}: cannot be read ({error.strerror})") from None
+    except orjson.JSONDecodeError as error:
+        raise SettingsError(f"{CATALOG_FILE}: is not JSON ({error})") from None
+    except SettingsError as error:
+        raise SettingsError(f"{CATALOG_FILE}: {error}") from None
 
 
 def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Context:
     """Everything, ready for use; raises SettingsError where settings are missing or do not fit the database."""
-    vault = Vault(settings.encryption_key)
+    vault, known = Vault(settings.encryption_key), catalog(settings)
     database = Database(settings.database)
     found(settings, database, vault, clock())
     loop = LoopThread()
@@ -129,7 +134,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Contex
         database=database,
         vault=vault,
         artifacts=Artifacts(settings.artifacts),
-        catalog=catalog(settings),
+        catalog=known,
         loop=loop,
         gemini=Gemini(access, loop, timeouts=timeouts, create_503=settings.create_503),
         poller=Poller(access, loop, bounds=_bounds(settings)),

@@ -7,7 +7,7 @@ from celery import signals
 
 from worker import app as celery_app
 from worker import context as contexts
-from worker import heap, telemetry, ticker
+from worker import heap, retired, telemetry, ticker
 from worker.app import QUEUES
 from worker.errors import SettingsError
 from worker.settings import Settings
@@ -56,6 +56,8 @@ def _warm(context: contexts.Context) -> None:
     """Import the SDK, open connections, send a first message: otherwise the first jobs pay for it."""
     answer = context.gemini.warm()
     context.sender.backlog(celery_app.POLL)
+    if doubts := retired.found(context.catalog, context.database):
+        log.warning("catalog", outcome="retired_ids", told=doubts)
     heap.settle()
     log.info("worker", outcome="ready", key_works=answer.key_works)
 

@@ -82,6 +82,7 @@ def test_check_names_everything_that_is_missing_and_makes_nothing(tmp_path: Path
         "FAIL  redis",
         "FAIL  gemini key",
     ]
+    assert "ok    catalog: 34 models and agents" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,6 +154,39 @@ def test_without_a_database_nothing_is_made(tmp_path: Path, arguments: list[str]
     assert done.returncode == 2
     assert done.stderr.startswith("nightdesk: there is no database ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_check_warns_of_retired_ids_and_fails_for_a_bad_catalog(migrated: Path) -> None:
+    path = migrated / "catalog.json"
+    path.write_text('{"entries": [{"kind": "model", "id": "gemini-1.5-flash", "family": "gemini"}]}')
+    run(migrated, "gates", "pause", "gemini-2.5-pro")
+    warned = run(migrated, "check", NIGHTDESK_CATALOG_FILE=str(path)).stdout.splitlines()
+    path.write_text('{"entries": [{"kind": "robot", "id": "x", "family": "y"}]}')
+
+    failed = run(migrated, "check", NIGHTDESK_CATALOG_FILE=str(path)).stdout
+
+    assert [line.removeprefix("warn  catalog: ") for line in warned if line.startswith("warn")] == [
+        "model gemini-1.5-flash is in the catalog, and retired: jobs for it run as gemini-3.8-flash",
+        "the gate of gemini-2.5-pro is paused: gemini-2.5-pro is retired: jobs for it run as gemini-3.1-pro-preview",
+    ]
+    assert "ok    catalog: 35 models and agents" in warned
+    assert "FAIL  catalog: NIGHTDESK_CATALOG_FILE: the catalog override is not valid: entries/0/kind:" in failed
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("gemini-3.8-flahs", "warning: the catalog knows no gemini-3.8-flahs; did you mean gemini-3.8-flash?\n"),
+        ("zzz", "warning: the catalog knows no zzz\n"),
+        ("gemini-2.5-pro", "warning: gemini-2.5-pro is retired: jobs for it run as gemini-3.1-pro-preview\n"),
+        ("gemini-3.8-flash", ""),
+        ("all", ""),
+    ],
+)
+def test_a_gate_that_nobody_may_have_meant_is_paused_with_a_warning(migrated: Path, target: str, said: str) -> None:
+    done = run(migrated, "gates", "pause", target)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{target}: paused\n", said)
 
 
 def test_a_worker_refuses_to_start_without_its_settings(migrated: Path) -> None:

@@ -34,14 +34,15 @@ ARROWS = {
     "app": "notify settings telemetry",
     "context": "app artifacts database errors gemini keys notify retry settings store vault webhooks",
     "flow": "app context document errors gemini ids models options retry states store telemetry webhooks",
+    "retired": "database errors gemini store",
     "tasks": "app context errors flow telemetry",
     "ticker": "app context errors flow store tasks telemetry",
-    "process": "app context errors heap settings tasks telemetry ticker",
-    "dev": "app context database errors keys settings vault",
-    "cli": "app context database dev errors gemini keys models process settings states store vault webhooks",
+    "process": "app context errors heap retired settings tasks telemetry ticker",
+    "dev": "app context database errors keys retired settings vault",
+    "cli": "app context database dev errors gemini keys models process retired settings states store vault webhooks",
     "api": (
-        "app context database document errors flow gemini heap ids keys models notify options retry settings states"
-        " store telemetry vault webhooks"
+        "app context database document errors flow gemini heap ids keys models notify options retired retry settings"
+        " states store telemetry vault webhooks"
     ),
 }
 HOMES = {
@@ -66,7 +67,7 @@ HOMES = {
     "typer": "cli",
     "uvicorn": "api",
 }
-TYPES = {"sqlmodel.Session": "api flow"}
+TYPES = {"sqlmodel.Session": "api flow retired"}
 """Names that others may import as types, beside the homes."""
 
 

@@ -30,7 +30,7 @@ def check(
     settings = operator.settings()
     checks: dict[str, Check] = {"database": _database, "encryption key": _encryption_key, "redis": _redis}
     # A worker's health is asked for often, and an upstream in trouble is no reason to restart it.
-    checks |= {"worker": _worker} if worker else {"gemini key": _gemini_key}
+    checks |= {"worker": _worker} if worker else {"catalog": _catalog, "gemini key": _gemini_key}
     print("ok    settings")
     failures = [name for name, one in checks.items() if not _passes(name, one, settings)]
     if failures:
@@ -82,6 +82,20 @@ def _redis(settings: "Settings") -> str:
         raise SettingsError(f"NIGHTDESK_REDIS_URL: no answer ({type(error).__name__})") from None
     client.close()
     return "answers"
+
+
+def _catalog(settings: "Settings") -> str:
+    from worker import context, retired  # noqa: PLC0415
+    from worker.cli import operator  # noqa: PLC0415
+
+    catalog = context.catalog(settings)
+    doubts = list(catalog.doubts())
+    if not operator.absent(settings):
+        with operator.opened(settings) as database:
+            doubts = retired.found(catalog, database)
+    for doubt in doubts:
+        print(f"warn  catalog: {doubt}")
+    return f"{len(catalog.known)} models and agents"
 
 
 def _gemini_key(settings: "Settings") -> str:

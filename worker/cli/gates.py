@@ -1,5 +1,6 @@
 """`nightdesk gates`: shows, closes and opens the gates between the waiting jobs and the upstream."""
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,12 +40,17 @@ def show(context: typer.Context) -> None:
 
 def pause(target: Target) -> None:
     """Start no more jobs for a target; those accepted wait."""
+    from worker import context, retired  # noqa: PLC0415
     from worker.cli import operator  # noqa: PLC0415
     from worker.store import gates  # noqa: PLC0415
 
-    with operator.opened(operator.settings()) as database, database.write() as session:
+    settings = operator.settings()
+    with operator.opened(settings) as database, database.write() as session:
         gates.pause(session, _key(target), paused=True)
     print(f"{target}: paused")
+    doubt = None if target == EVERYTHING else retired.doubt(context.catalog(settings), target)
+    if doubt is not None:
+        print(f"warning: {doubt}", file=sys.stderr)
 
 
 def resume(target: Target) -> None:

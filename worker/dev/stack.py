@@ -37,7 +37,7 @@ def up(options: Options, say: Callable[[str], None]) -> bool:
         supervisor = Supervisor(interrupts, say)
         stack.callback(supervisor.stop)
         try:
-            _start(supervisor, around, server)
+            _start(supervisor, around, server, say)
             if supervisor.await_ready(READY_S):
                 print(banner(around, took_s=monotonic() - began), flush=True)
                 supervisor.run()
@@ -70,7 +70,9 @@ def _redis(settings: Settings, data_dir: Path, stack: ExitStack) -> EmbeddedRedi
     return server
 
 
-def _start(supervisor: Supervisor, around: Surroundings, server: EmbeddedRedis | None) -> None:
+def _start(
+    supervisor: Supervisor, around: Surroundings, server: EmbeddedRedis | None, say: Callable[[str], None]
+) -> None:
     # Imported late: the heavy libraries load while the first parts do.
     from worker.dev import parts, schema  # noqa: PLC0415
 
@@ -80,7 +82,8 @@ def _start(supervisor: Supervisor, around: Surroundings, server: EmbeddedRedis |
         supervisor.add(parts.simulator(around.simulator_port, around))
     supervisor.add(parts.receiver(around))
     supervisor.add(parts.flower(around))
-    schema.prepare(around.settings)
+    for doubt in schema.prepare(around.settings):
+        say(f"Warning: {doubt}")
     supervisor.add(parts.api(around))
     for worker in parts.workers(around):
         supervisor.add(worker)

@@ -180,6 +180,8 @@ def _summary(job: Job) -> dict[str, Any]:
         summary["interaction_id"] = job.interaction_id
     if job.required_action:
         summary["required_action"] = _calls(job.required_action)
+    if job.substitutions:
+        summary["substitutions"] = job.substitutions
     if job.error:
         summary["error"] = {name: job.error.get(name) for name in ("code", "message", "retryable")}
     return summary

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped as Column
 from sqlmodel import Session, col
 
-from worker.models import CANCELLABLE, IN_FLIGHT, POLLABLE, STARTABLE, Delivery, Job
+from worker.models import CANCELLABLE, EXPIRING, IN_FLIGHT, POLLABLE, STARTABLE, SWEPT, Delivery, Job
 
 Condition = sa.ColumnElement[bool] | sa.TextClause
 ASKED = (POLLABLE, CANCELLABLE)
@@ -37,6 +37,27 @@ class Load:
     oldest_due_at: datetime | None
     deliveries: int
     oldest_delivery_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many jobs wait to be started as one target."""
+
+    kind: str
+    target: str
+    strict_model: bool
+    jobs: int
+
+
+def waiting(session: Session, at_most: int = 10_000) -> list[Waiting]:
+    """Jobs that may yet be started, by target; of very many the first of each index are looked at."""
+    names = ("kind", "target", "strict_model")
+    own = [Job.__table__.c[name] for name in names]  # type: ignore[attr-defined]
+    parts = [sa.select(*own).where(sa.text(f"({p})")).limit(at_most).subquery() for p in (EXPIRING, SWEPT)]
+    both = sa.union_all(*(sa.select(part) for part in parts)).subquery()
+    group = [both.c[name] for name in names]
+    statement = sa.select(*group, sa.func.count()).group_by(*group).order_by(*group)
+    return [Waiting(*row) for row in session.execute(statement)]
 
 
 def tallies(session: Session, project_id: str | None = None) -> list[Tally]:

@@ -2,9 +2,12 @@
 
 import logging
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,6 +15,8 @@ from tests.conftest import MakeSettings
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant, serving
 from tests.waiting import eventually
+from worker import context as contexts
+from worker.errors import SettingsError
 from worker.store import gates, moments
 
 
@@ -120,6 +125,108 @@ def test_the_catalog_tells_what_replaces_the_deprecated(tenant: Tenant) -> None:
 
     assert entries["deep-research-preview-04-2026"]["default_timeout_seconds"] == 4200
     assert entries["antigravity-preview-05-2026"]["replacement"] == "antigravity-preview-09-2026"
+
+
+def test_the_catalog_says_what_to_pick_a_model_by(tenant: Tenant) -> None:
+    entries = {entry["id"]: entry for entry in tenant.get("/v1/catalog").json()["data"]}
+
+    research = entries["deep-research-preview-04-2026"]
+    assert research["limits"] == {"run_seconds": 3600, "input_tokens": 1_048_576, "output_tokens": 65_536}
+    assert (research["cost"]["usd_from"], research["cost"]["usd_to"]) == (1, 3)
+    assert research["typical_seconds"] < research["default_timeout_seconds"]
+    assert "function" not in research["tools"]
+    assert entries["gemini-3.8-flash-tts"]["outputs"] == ["audio"]
+    assert (entries["gemma-4-31b-it"]["limits"], entries["gemma-4-31b-it"]["cost"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "some", "others"),
+    [
+        ("kind=agent", "antigravity-preview-09-2026", "gemini-3.8-flash"),
+        ("kind=agent", "antigravity-preview-05-2026", "gemini-2.5-*"),
+        ("kind=model", "gemini-3.8-flash", "antigravity-preview-09-2026"),
+        ("ability=functions", "gemini-3.8-flash", "deep-research-preview-04-2026"),
+        ("ability=research&ability=planning", "deep-research-preview-04-2026", "antigravity-preview-09-2026"),
+        ("kind=agent&ability=functions", "antigravity-preview-09-2026", "gemini-3.8-flash"),
+    ],
+)
+def test_the_catalog_can_be_asked_for_a_part(guest: Tenant, query: str, some: str, others: str) -> None:
+    found = {entry["id"] for entry in guest.get(f"/v1/catalog?{query}").json()["data"]}
+
+    assert some in found
+    assert others not in found
+
+
+def test_a_kind_that_does_not_exist_is_told(guest: Tenant) -> None:
+    answer = guest.get("/v1/catalog?kind=robot")
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/kind")
+
+
+OVERRIDE = {
+    "families": {"own": {"abilities": ["text", "knitting"], "inputs": ["text"], "outputs": ["text"], "tools": []}},
+    "entries": [
+        {"kind": "agent", "id": "our-knitter", "family": "own", "about": "Knits", "timeout_s": 77, "poll": "model"}
+    ],
+    "retired": [{"kind": "agent", "pattern": "our-crocheter", "to": "our-knitter", "reason": "wool is out"}],
+}
+
+
+@pytest.fixture
+def overridden(own_settings: MakeSettings, tmp_path: Path) -> Iterator[Server]:
+    """A server whose operator has a catalog of their own over ours."""
+    path = tmp_path / "catalog.json"
+    path.write_bytes(orjson.dumps(OVERRIDE))
+    with serving(own_settings(catalog_file=path)) as server:
+        yield server
+
+
+def test_what_an_operator_adds_is_known_everywhere(overridden: Server) -> None:
+    tenant = overridden.tenant()
+
+    (entry,) = tenant.get("/v1/catalog?ability=knitting").json()["data"]
+    job = tenant.post("/v1/jobs", {"agent": "our-crocheter", "input": "x"}).json()
+    running = Worker(overridden.context).start(job["id"])
+
+    assert (entry["id"], entry["about"], entry["default_timeout_seconds"]) == ("our-knitter", "Knits", 77)
+    told = [{"from": "our-crocheter", "to": "our-knitter", "reason": "wool is out"}]
+    assert (job["agent"], job["substitutions"]) == ("our-knitter", told)
+    assert running.timeout_seconds == 77
+    assert overridden.context.schedule("agent", "our-knitter") == overridden.context.schedule("model", "any")
+    events = tenant.get(f"/v1/jobs/{job['id']}/events", headers={"Accept": "application/json"}).json()["data"]
+    assert events[0]["data"]["substitutions"] == told
+
+
+def test_strict_model_refuses_and_names_the_replacement(overridden: Server) -> None:
+    tenant = overridden.tenant()
+    strict = {"agent": "our-crocheter", "input": "x", "strict_model": True}
+
+    alone = tenant.post("/v1/jobs", strict).json()["errors"]
+    batch = tenant.post("/v1/jobs/batch", {"jobs": [strict]}).json()["errors"]
+
+    refused = "wool is out; use our-knitter, or leave out strict_model"
+    assert alone == [{"pointer": "/agent", "detail": refused}]
+    assert batch == [{"pointer": "/jobs/0/agent", "detail": refused}]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (b'{"entries": [', "NIGHTDESK_CATALOG_FILE: is not JSON"),
+        (b'{"entries": [{"kind": "model"}]}', "NIGHTDESK_CATALOG_FILE: .* entries/0/id: Field required"),
+        (b'{"retired": [{"kind": "agent", "pattern": "a", "to": "gemma-4-31b-it"}]}', "retired/0/to: .* is no agent"),
+        (None, "NIGHTDESK_CATALOG_FILE: cannot be read [(]No such file"),
+    ],
+)
+def test_a_bad_catalog_file_stops_the_start(
+    own_settings: MakeSettings, tmp_path: Path, written: bytes | None, told: str
+) -> None:
+    path = tmp_path / "catalog.json"
+    if written is not None:
+        path.write_bytes(written)
+
+    with pytest.raises(SettingsError, match=told):
+        contexts.build(own_settings(catalog_file=path))
 
 
 def test_the_manual_needs_nothing_from_elsewhere(sqlite_server: Server) -> None:

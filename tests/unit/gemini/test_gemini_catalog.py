@@ -3,9 +3,14 @@ from typing import Any
 import pytest
 
 from worker.errors import Invalid, SettingsError
-from worker.gemini.catalog import Kind, Resolved, load_catalog
+from worker.gemini.catalog import Entry, Kind, Resolved, load_catalog
 
 CATALOG = load_catalog()
+CONTENTS = {"text", "image", "audio", "video", "document"}
+TOOL_TYPES = {
+    *("function", "google_search", "code_execution", "url_context", "file_search", "google_maps", "computer_use"),
+    *("mcp_server", "retrieval", "tool_search"),
+}
 
 
 @pytest.mark.parametrize(
@@ -120,12 +125,83 @@ def test_an_operator_extends_overrides_and_revives() -> None:
     ]
 
 
-def test_retirements_in_a_circle_end() -> None:
-    rules = [{"kind": "model", "pattern": a, "to": b, "reason": "x"} for a, b in (("a", "b"), ("b", "a"))]
+def retired(*rules: tuple[str, str], kind: str = "model") -> dict[str, Any]:
+    return {"retired": [{"kind": kind, "pattern": pattern, "to": to, "reason": "x"} for pattern, to in rules]}
 
-    resolved = load_catalog({"retired": rules}).resolve("model", "a")
 
-    assert resolved.id == "b"
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (retired(("a", "b"), ("b", "a")), "retired/0/to: goes round in a circle: b → a → b"),
+        (retired(("a", "b"), ("b", "c"), ("c", "b")), "retired/0/to: goes round in a circle: b → c → b"),
+        (
+            retired(("gemini-3.8-flash", "gemini-2.5-flash")),
+            "retired/0/to: goes round in a circle: gemini-2.5-flash → gemini-3.8-flash → gemini-2.5-flash",
+        ),
+        (retired(("x", "c"), ("a", "b"), ("b", "c")), "retired/1/to: b is retired by this file, too: name c"),
+        (retired(("a", "my-*"), ("my-*", "c")), "retired/0/to: my-[*] is retired by this file, too: name c"),
+        (retired(("a", "antigravity-preview-09-2026")), "retired/0/to: antigravity-preview-09-2026 is no model"),
+        (retired(("a", "gemini-3.8-flash"), kind="agent"), "retired/0/to: gemini-3.8-flash is no agent"),
+    ],
+)
+def test_replacements_that_lead_nowhere_are_refused_with_their_place(override: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_catalog(override)
+
+
+def test_a_pattern_may_take_in_its_own_replacement() -> None:
+    catalog = load_catalog(retired(("gemini-5-*", "gemini-5-ultra")))
+
+    assert catalog.resolve("model", "gemini-5-mini").id == "gemini-5-ultra"
+    assert catalog.resolve("model", "gemini-5-ultra", strict=True) == Resolved("gemini-5-ultra")
+    assert list(catalog.doubts()) == []
+
+
+def test_an_override_that_a_release_has_overtaken_still_works_and_is_doubted() -> None:
+    rules = retired(("gemini-3.6-flash", "gemini-1.5-flash"))
+    catalog = load_catalog(rules | {"entries": [{"kind": "model", "id": "gemini-2.5-pro", "family": "gemini"}]})
+
+    assert catalog.resolve("model", "gemini-3.6-flash").id == "gemini-3.8-flash"
+    assert list(catalog.doubts()) == [
+        "model gemini-3.6-flash is in the catalog, and retired: jobs for it run as gemini-3.8-flash",
+        "model gemini-2.5-pro is in the catalog, and retired: jobs for it run as gemini-3.1-pro-preview",
+        "model gemini-1.5-flash replaces gemini-3.6-flash, and is retired itself: jobs run as gemini-3.8-flash",
+    ]
+    with pytest.raises(Invalid, match=r"use gemini-3\.8-flash, or leave out strict_model"):
+        catalog.resolve("model", "gemini-3.6-flash", strict=True)
+
+
+def test_the_shipped_catalog_leaves_no_doubt() -> None:
+    assert list(CATALOG.doubts()) == []
+
+
+@pytest.mark.parametrize("entry", CATALOG.known.values(), ids=lambda entry: entry.id)
+def test_every_shipped_id_says_what_it_is_for_takes_and_makes(entry: Entry) -> None:
+    tools = {name for name in entry.tools if name not in TOOL_TYPES}
+
+    assert entry.about
+    assert entry.abilities
+    assert set(entry.inputs) <= CONTENTS
+    assert entry.inputs
+    assert set(entry.outputs) <= CONTENTS
+    assert entry.outputs
+    assert tools == set()
+    assert entry.typical_s is None or entry.typical_s < entry.timeout_s
+    assert entry.limits is None or entry.limits.run_s is None or entry.limits.run_s < entry.timeout_s
+    assert entry.cost is None or 0 < entry.cost.usd_from <= entry.cost.usd_to
+    assert entry.cost is None or "Google" in entry.cost.source
+
+
+def test_an_entry_says_for_itself_what_it_has_not_in_common_with_its_family() -> None:
+    family = {"abilities": ["text"], "inputs": ["text"], "tools": ["function"]}
+    common = {"kind": "model", "family": "own"}
+    entries = [{"id": "a", "tools": [], **common}, {"id": "b", "outputs": ["audio"], "about": "Sings", **common}]
+
+    catalog = load_catalog({"families": {"own": family}, "entries": entries})
+
+    a, b = catalog.entry("model", "a"), catalog.entry("model", "b")
+    assert (a.abilities, a.inputs, a.outputs, a.tools, a.about) == (("text",), ("text",), (), (), "")
+    assert (b.abilities, b.outputs, b.tools, b.about) == (("text",), ("audio",), ("function",), "Sings")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +211,14 @@ def test_retirements_in_a_circle_end() -> None:
         ({"entries": [{"kind": "model", "id": "x"}]}, "entries/0/family"),
         ({"retired": [{"kind": "robot", "pattern": "x", "to": "y"}]}, "retired/0/kind"),
         ({"defaults": {"agent": {"timeout_s": "long"}}}, "defaults/agent/timeout_s"),
+        (
+            {"entries": [{"kind": "model", "id": "x", "family": "y", "timeout_s": 0}]},
+            "entries/0/timeout_s: Input should",
+        ),
+        ({"entries": [{"kind": "model", "id": "", "family": "y"}]}, "entries/0/id"),
+        ({"families": {"y": {"can": []}}}, "families/y/can"),
+        ([], "[(]the whole[)]"),
+        ({"entries": [{}] * 9}, "; and 22 more"),
     ],
 )
 def test_a_bad_override_is_refused_with_its_place(override: dict[str, Any], place: str) -> None:
