@@ -10,7 +10,7 @@ from api.ids import JobId
 from api.openapi import IDEMPOTENCY_KEY, PREFER, SPENDING, Ok, answers
 from api.openapi import body as documented_body
 from api.routes.jobs import MADE, PATH, SETTLED, made
-from worker.errors import Conflict, NotFound, QuotaExceeded
+from worker.errors import Conflict, NotFound
 from worker.flow import respond
 from worker.flow.submit import Order
 
@@ -30,7 +30,7 @@ router = APIRouter(tags=["jobs"], default_response_class=Response)
             example=exchanges.ANSWERED,
             headers=MADE,
         ),
-        fails=(*(error for error in SPENDING if error is not QuotaExceeded), NotFound, Conflict),
+        fails=(*SPENDING, NotFound, Conflict),
     ),
     openapi_extra=documented_body(bodies.RESPOND, exchanges.ANSWERS) | {"parameters": [IDEMPOTENCY_KEY, PREFER]},
 )

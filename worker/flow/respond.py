@@ -14,6 +14,7 @@ from sqlmodel import Session
 from worker.context import Context
 from worker.errors import Conflict, Fault, Invalid, NightdeskError, NotFound
 from worker.flow import chain, submit, turns, wake
+from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
 from worker.gemini import request
 from worker.gemini.rules import FIELDS, MAX_FAULTS
@@ -46,7 +47,7 @@ class Asked:
 
 
 def respond(context: Context, asked: Asked) -> Accepted:
-    """Let the job go on; raises NotFound, Conflict, Invalid, IdempotencyReused, Gone."""
+    """Let the job go on; raises NotFound, Conflict, Invalid, IdempotencyReused, Gone, QuotaExceeded."""
     with step("job.respond", job_id=asked.job_id) as line:
         try:
             accepted = _take(context, asked)
@@ -154,6 +155,7 @@ def _write(context: Context, order: Order, seen: Job, body: Mapping[str, Any]) -
         held = submissions.reserve(session, _entry(order, seen.id, now)) if order.key else None
         if held is not None:
             return submit.held_by(session, order, held)
+        Quota(context.settings.max_tokens_per_day).check(session, seen.project_id, now)
         _check_again(session, seen)
         values = chain.queued(seen, now) | {"turn": seen.turn + 1, "attempt": 1}
         sources = {Status.REQUIRES_ACTION}

@@ -5,6 +5,7 @@ from time import monotonic
 
 import pytest
 
+from tests.integration.engine.asking import answer, asking
 from tests.integration.engine.engine import Engine
 from tests.integration.store.test_plans import overheard
 from worker.errors import QuotaExceeded
@@ -35,6 +36,19 @@ def test_nothing_of_an_order_over_the_quota_is_written(engine: Engine) -> None:
     assert len(engine.rows(Job)) == 1
     assert refused.value.limit == engine.context.settings.max_tokens_per_day
     assert refused.value.retry_after_s == 15 * 3600 - 10
+
+
+def test_an_answer_to_function_calls_waits_for_the_next_day_too(engine: Engine) -> None:
+    at(engine, datetime(2027, 3, 1, 9, 0, tzinfo=UTC))
+    job_id = asking(engine)
+    engine.set(max_tokens_per_day=1)
+    with pytest.raises(QuotaExceeded):
+        answer(engine, job_id, key="k")
+    assert engine.status(job_id) == "requires_action"
+
+    at(engine, datetime(2027, 3, 2, 0, 0, tzinfo=UTC))
+
+    assert answer(engine, job_id, key="k").jobs[0].status == "queued"
 
 
 def test_the_next_day_begins_at_midnight_in_utc(engine: Engine) -> None:
