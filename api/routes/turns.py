@@ -43,5 +43,5 @@ async def respond_to_job(request: Request, who: Author, job_id: JobId, desk: AtD
     wait_s = headers.prefer_wait(request)
     given, content, _ = await submission.read(request, who, f"{PATH}/{job_id}/respond")
     order = Order(who.project_id, (), given.path, given.key, given.digest)
-    asked = respond.Asked(order=order, job_id=job_id, fields=content)
+    asked = respond.Asked(order=order, job_id=job_id, fields=content, is_admin=who.is_admin)
     return await made(desk, given, await run_in_threadpool(respond.respond, desk.context, asked), wait_s)

@@ -13,10 +13,11 @@ from sqlmodel import Session
 
 from worker.context import Context
 from worker.errors import Conflict, Fault, Invalid, NightdeskError, NotFound
-from worker.flow import chain, submit, turns, wake
+from worker.flow import chain, owned, submit, turns, wake
 from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
 from worker.gemini import request
+from worker.gemini.references import references_of
 from worker.gemini.rules import FIELDS, MAX_FAULTS
 from worker.models import Idempotency, Job
 from worker.states import Status
@@ -44,6 +45,8 @@ class Asked:
     job_id: str
     fields: Mapping[str, Any] = field(repr=False)
     is_whole: bool = False
+    is_admin: bool = False
+    """Whether it may name files that nobody is known to have uploaded."""
 
 
 def respond(context: Context, asked: Asked) -> Accepted:
@@ -71,7 +74,17 @@ def _take(context: Context, asked: Asked) -> Accepted:
     if job is None:
         raise NotFound("no such job")
     _check(job)
-    return _write(context, asked.order, job, _following(asked, job, orjson.loads(body or b"{}")))
+    following = _following(asked, job, orjson.loads(body or b"{}"))
+    _check_names(context, asked)
+    return _write(context, asked.order, job, following)
+
+
+def _check_names(context: Context, asked: Asked) -> None:
+    """What is named now must be the project's own; what the job was asked with before stays allowed."""
+    named = references_of(asked.fields, context.settings.gemini)
+    with context.database.read() as session:
+        holders = owned.owners(session, named)
+    owned.check(named, holders, asked.order.project_id, may_name_unknown=asked.is_admin)
 
 
 def _held(context: Context, order: Order) -> Accepted | None:

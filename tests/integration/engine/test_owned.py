@@ -8,7 +8,7 @@ import pytest
 from tests import factories
 from tests.integration.engine.engine import MODEL, Engine
 from worker.errors import Fault, Invalid
-from worker.flow import submit
+from worker.flow import respond, submit
 from worker.flow.sweep import PRUNE_EVERY
 from worker.gemini.references import ENVIRONMENT, FILE
 from worker.models import Holding, Job
@@ -142,6 +142,26 @@ def test_a_retry_may_name_what_the_first_did(engine: Engine) -> None:
     draft = submit.retry_draft(engine.context, engine.project_id, job_id)
 
     assert engine.accept(draft).jobs[0].retry_of == job_id
+
+
+def test_a_result_names_what_its_project_holds_only(engine: Engine) -> None:
+    hold(engine, engine.project_id, "files/mine")
+    asking = engine.started(tools=[{"type": "function", "name": "look"}], input="Look. [[sim: calls=1]]")
+    engine.finish(asking)
+    engine.poll()
+    (call,) = (engine.job(asking).required_action or {})["function_calls"]
+
+    def answer(name: str, *, is_admin: bool = False) -> respond.Asked:
+        result = {"type": "function_result", "call_id": call["id"], "result": [document(engine, name)]}
+        order = submit.Order(engine.project_id, (), "/v1/jobs/x/respond")
+        return respond.Asked(order=order, job_id=asking, fields={"input": [result]}, is_admin=is_admin)
+
+    with pytest.raises(Invalid) as refused:
+        respond.respond(engine.context, answer("files/of-nobody"))
+    respond.respond(engine.context, answer("files/mine"))
+
+    assert [fault.pointer for fault in refused.value.faults] == ["/input/0/result/0/uri"]
+    assert (engine.status(asking), engine.job(asking).turn) == ("queued", 2)
 
 
 def test_what_is_held_stays_its_owners_and_is_kept_as_long_as_asked(engine: Engine) -> None:
