@@ -38,17 +38,6 @@ CITY_TOOLS = [
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     }
 ]
-FUNCTIONS = {
-    "model": MODEL,
-    "input": "What is the weather in Bonn?",
-    "tools": CITY_TOOLS,
-    "action_timeout_seconds": 600,
-}
-REQUESTS = {
-    "research": ("A Deep Research job with a webhook", RESEARCH),
-    "model": ("A model job with structured output", EXTRACTION),
-    "functions": ("A model job that may call your functions", FUNCTIONS),
-}
 BATCH = {
     "jobs": [EXTRACTION, {"model": MODEL, "input": "Summarise the minutes in three sentences.", "priority": "low"}]
 }

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
-from api import bodies, cursor, examples, headers, schemas, submission, view
+from api import bodies, cursor, examples, headers, requests, schemas, submission, view
 from api.auth import Author, Reader
 from api.desk import AtDesk, Desk
 from api.ids import JobId
@@ -53,7 +53,7 @@ def taken(example: dict[str, Any]) -> Ok:
     status_code=202,
     summary="Submit a job",
     responses=answers(SETTLED, taken(examples.QUEUED), fails=SPENDING),
-    openapi_extra=documented_body(bodies.JOB, examples.REQUESTS) | {"parameters": [IDEMPOTENCY_KEY, PREFER]},
+    openapi_extra=documented_body(bodies.JOB, requests.REQUESTS) | {"parameters": [IDEMPOTENCY_KEY, PREFER]},
 )
 async def submit_one(request: Request, who: Author, desk: AtDesk) -> Response:
     """The answer follows the commit: a job that was taken is never lost."""
