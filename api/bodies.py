@@ -23,7 +23,9 @@ INTERACTION: dict[str, dict[str, Any]] = {
         "examples": ["deep-research-preview-04-2026"],
     },
     "input": {
-        "description": "A text, or a list of content blocks or steps as the Interactions API takes them.",
+        "description": "A text, or a list of content blocks or steps as the Interactions API takes them. "
+        "Media are in `data` (base64, with `mime_type`) or at a `uri`: `POST /v1/files` gives one, which only its "
+        "project may name; one of the Files API that Nightdesk did not give needs the scope `admin`.",
         "anyOf": [{"type": "string"}, {"type": "array", "items": OBJECT}, OBJECT],
         "examples": ["Summarise the minutes in three sentences."],
     },
@@ -31,7 +33,9 @@ INTERACTION: dict[str, dict[str, Any]] = {
     "tools": {
         "type": "array",
         "items": OBJECT,
-        "description": "`google_search`, `url_context`, `code_execution`, `mcp_server`, `function` and others.",
+        "description": "`google_search`, `code_execution`, `url_context`, `file_search`, `google_maps`, "
+        "`computer_use`, `mcp_server`, `retrieval`, `tool_search` and `function`; passed on as they are, "
+        "and never shown again: headers and keys may stand in them.",
         "examples": [[{"type": "google_search"}]],
     },
     "generation_config": OBJECT
@@ -48,7 +52,8 @@ INTERACTION: dict[str, dict[str, Any]] = {
     },
     "environment": {
         "anyOf": [{"type": "string"}, OBJECT],
-        "description": '`"remote"`, an environment\'s id, or an object.',
+        "description": '`"remote"`, the id of an environment that a job of this project left, or an object. '
+        "One that Nightdesk does not know needs the scope `admin`.",
         "examples": ["remote"],
     },
     "previous_interaction_id": {

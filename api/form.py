@@ -52,7 +52,8 @@ class FileForm:
         async for chunk in self._chunks():
             self._feed(chunk)
             while len(self._data) > size:
-                piece = bytes(self._data[:size])
+                with memoryview(self._data) as view:
+                    piece = bytes(view[:size])
                 del self._data[:size]
                 yield piece, False
         if not self._is_over:
