@@ -1,7 +1,9 @@
 """The artifact store: bytes by key, in a local folder or an object store (`s3://`, `gs://`, `az://`)."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -11,6 +13,8 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from worker.errors import ArtifactStoreError, NotFound
 
 LIST_LIMIT = 1000
+RETRY: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=15)}
+"""Of an object store, each of whose requests has 30 s: a caller that is refused tries again later by itself."""
 
 
 class Artifacts:
@@ -21,9 +25,9 @@ class Artifacts:
         if parts.scheme == "file":
             folder = Path(unquote(parts.path))
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._store: ObjectStore = LocalStore(folder)
+            self._store: ObjectStore = LocalStore(folder, automatic_cleanup=True)
         else:
-            self._store = from_url(url)
+            self._store = from_url(url, retry_config=RETRY)
 
     def put(self, key: str, data: bytes) -> None:
         """Store the bytes; raises ArtifactStoreError."""

@@ -1,7 +1,7 @@
 """Settle: what an ended interaction means for its job. Media first, then one transaction with everything else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -12,10 +12,11 @@ from worker.errors import ArtifactStoreError, ResultTooLarge, Unavailable
 from worker.flow import owned, usage
 from worker.flow.end import end, failure
 from worker.flow.ending import RUNNING, Ending, decide, is_tried_again
+from worker.flow.keep import Keeper
 from worker.flow.usage import Spent
 from worker.gemini.answer import Answer, AnswerKind
 from worker.gemini.request import schemas_of, wants_json
-from worker.gemini.result import Outcome, UnreadableBodyError, read_outcome
+from worker.gemini.result import UnreadableBodyError, read_outcome
 from worker.gemini.usage import bounded, read_usage, total
 from worker.models import Job
 from worker.retry import SETTLE
@@ -47,8 +48,9 @@ def settle(context: Context, claim: str, ended: Sequence[tuple[Polled, Answer]])
         with context.database.read() as session:
             found = jobs.several(session, [case.row.id for case in cases])
             bodies = jobs.bodies(session, [(job.id, job.turn) for job in found.values()])
+        keeper = Keeper(context, claim, list(found))
         for case in cases:
-            moved += _prepare(context, claim, case, found.get(case.row.id), bodies.get(case.row.id))
+            moved += _prepare(keeper, case, found.get(case.row.id), bodies.get(case.row.id))
         moved += _write(context, [case for case in cases if case.ending is not None])
     except Unavailable:
         # The claims run out, the rows fall due, the results are asked for again.
@@ -60,15 +62,16 @@ def settle(context: Context, claim: str, ended: Sequence[tuple[Polled, Answer]])
     return moved
 
 
-def _prepare(context: Context, claim: str, case: _Case, job: Job | None, body: bytes | None) -> list[Job]:
+def _prepare(keeper: Keeper, case: _Case, job: Job | None, body: bytes | None) -> list[Job]:
     """Read the outcome and put its media away, so that one transaction remains; or fail the job, or put it off."""
+    context, claim = keeper.context, keeper.claim
     if job is None or job.claim != claim:
         # Whoever has it now may be at another turn, whose media ours must not replace.
         case.line["outcome"] = "lost_race"
         return []
     case.line.update(turn=job.turn, request_id=job.request_id)
     try:
-        case.ending = _ending(context, job, claim, case.answer, orjson.loads(body or b"{}"))
+        case.ending = _ending(keeper, job, case.answer, orjson.loads(body or b"{}"))
     except ArtifactStoreError as error:
         case.line.update(outcome="artifacts_unavailable", error=str(error))
         return _later(context, case.row, claim)
@@ -82,18 +85,18 @@ def _prepare(context: Context, claim: str, case: _Case, job: Job | None, body: b
     return []
 
 
-def _ending(context: Context, job: Job, claim: str, answer: Answer, asked: dict[str, Any]) -> Ending:
+def _ending(keeper: Keeper, job: Job, answer: Answer, asked: dict[str, Any]) -> Ending:
     if answer.kind is AnswerKind.TOO_LARGE or answer.body is None:
         raise ResultTooLarge("the interaction's body is over the limit")
     outcome = read_outcome(
         answer.body,
-        max_bytes=context.settings.max_result_bytes,
+        max_bytes=keeper.context.settings.max_result_bytes,
         wants_json=wants_json(asked),
         schemas=schemas_of(asked),
     )
     # What another attempt replaces is not kept: nothing would name its media any more.
-    shown = {} if is_tried_again(job, outcome) else _store_media(context, job, outcome)
-    return Ending(job, claim, outcome, context.clock(), shown)
+    shown = {} if is_tried_again(job, outcome) else keeper.keep(job, outcome)
+    return Ending(job, keeper.claim, outcome, keeper.context.clock(), shown)
 
 
 def _write(context: Context, cases: Sequence[_Case]) -> list[Job]:
@@ -126,29 +129,6 @@ def _write(context: Context, cases: Sequence[_Case]) -> list[Job]:
 
 def _summed(ending: Ending, before: Mapping[str, dict[str, Any] | None]) -> Ending:
     return replace(ending, spent=total(before.get(ending.job.id), bounded(ending.outcome.usage)))
-
-
-def _store_media(context: Context, job: Job, outcome: Outcome) -> dict[str, Any]:
-    """Put the media into the artifact store, repeatably, and describe the output as its owner sees it."""
-    folder = f"{job.id}/{job.turn}.{job.attempt}"
-    for media in outcome.media:
-        context.artifacts.put(f"{folder}/{media.n}", media.data)
-    return {
-        "output_text": outcome.output_text,
-        "output_json": outcome.output_json,
-        "citations": [asdict(citation) for citation in outcome.citations],
-        "artifacts": [
-            {
-                "id": media.n,
-                "kind": media.kind,
-                "mime_type": media.mime_type,
-                "size": len(media.data),
-                "url": f"/v1/jobs/{job.id}/artifacts/{media.n}",
-            }
-            for media in outcome.media
-        ],
-        "folder": folder,
-    }
 
 
 def _fail(context: Context, case: _Case, job: Job, claim: str, error: Exception) -> list[Job]:

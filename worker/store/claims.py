@@ -3,6 +3,7 @@
 `due_at` of a claimed row is the claim's end, so the rows of a dead worker fall due again by themselves.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -83,6 +84,12 @@ def record_polls(session: Session, *, claim: str, now: datetime, rows: list[dict
         .returning(JOB.id)
     )
     return set(session.execute(statement).scalars())
+
+
+def hold(session: Session, *, claim: str, job_ids: Collection[str], until: datetime) -> None:
+    """Let the claim on these rows run out at `until`; rows that somebody else has by now keep theirs."""
+    statement = sa.update(Job).where(col(Job.id).in_(job_ids), col(Job.claim) == claim).values(due_at=until)
+    session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def put_back(session: Session, *, claim: str, until: datetime, due_at: datetime) -> int:

@@ -139,6 +139,25 @@ def test_media_are_not_stored_for_a_claim_that_is_lost(engine: Engine, artifacts
     assert [path for path in artifacts_folder.rglob("*") if path.is_file()] == []
 
 
+def test_a_claim_is_held_for_as_long_as_its_media_are_stored(engine: Engine) -> None:
+    slow = engine.started(model="gemini-3-pro-image", input="[[sim: images=6]]")
+    beside = engine.started()
+    for job_id in (slow, beside):
+        engine.finish(job_id)
+    artifacts, taken = engine.between("artifacts"), []
+
+    def take_long(_: object) -> None:
+        engine.clock.advance(5)
+        taken.append(engine.poll(0)["claimed"])
+
+    artifacts.after["put"] = take_long
+    engine.poll()
+
+    assert taken == [0] * 6
+    assert [engine.status(job_id) for job_id in (slow, beside)] == ["completed"] * 2
+    assert [engine.job(job_id).polls for job_id in (slow, beside)] == [1, 1]
+
+
 @pytest.mark.parametrize("where", ["put", "record"])
 def test_a_poller_killed_while_it_settles_leaves_a_result_that_settles_again(engine: Engine, where: str) -> None:
     job_id = engine.started(**IMAGE)
