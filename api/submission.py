@@ -51,7 +51,9 @@ def bare(request: Request, who: Caller, path: str) -> Intake:
     return Intake(who, path, headers.idempotency_key(request), "", request_id(request))
 
 
-async def take(desk: Desk, given: Intake, draft: Callable[[], list[Draft]], *, is_quick: bool) -> Accepted:
+async def take(
+    desk: Desk, given: Intake, draft: Callable[[], list[Draft]], *, is_quick: bool, is_once: bool = False
+) -> Accepted:
     """Draft and write an order; what takes long, or asks the database, is drafted in a thread."""
     try:
         drafts = draft() if is_quick else await run_in_threadpool(draft)
@@ -61,7 +63,8 @@ async def take(desk: Desk, given: Intake, draft: Callable[[], list[Draft]], *, i
         if known is None:
             raise
         return known
-    return await desk.writer.submit(Order(given.who.project_id, drafts, given.path, given.key, given.digest))
+    order = Order(given.who.project_id, drafts, given.path, given.key, given.digest, is_once=is_once)
+    return await desk.writer.submit(order)
 
 
 def _replay(session: Session, given: Intake) -> Accepted | None:

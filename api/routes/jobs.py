@@ -19,7 +19,7 @@ from api.openapi import body as documented_body
 from api.settled import until_settled
 from api.submission import Intake
 from worker.errors import BadRequest, Conflict, Fault, Gone, Invalid, NotFound
-from worker.flow import cancel, remove, submit
+from worker.flow import again, cancel, remove, submit
 from worker.flow.submit import Accepted
 from worker.models import Job
 from worker.states import Status
@@ -222,7 +222,7 @@ async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) 
 
     def draft() -> list[submit.Draft]:
         told = {"key_id": who.key_id, "request_id": given.request_id}
-        return [submit.retry_draft(desk.context, who.project_id, job_id, **told)]
+        return [again.retry_draft(desk.context, who.project_id, job_id, **told)]
 
     return await made(desk, given, await submission.take(desk, given, draft, is_quick=False), wait_s)
 

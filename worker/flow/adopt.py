@@ -17,6 +17,7 @@ from worker.document import PRIORITIES
 from worker.errors import Fault, Invalid, Unavailable, UpstreamError
 from worker.flow import lost, submit, wake
 from worker.flow.submit import Accepted, Order
+from worker.gemini import planning
 from worker.gemini.name import read_name
 from worker.gemini.resource import Resource, is_id
 from worker.models import Idempotency, Job
@@ -151,6 +152,7 @@ def _job(context: Context, asked: Asked, chosen: Options, resource: Resource, no
         max_attempts=NO_ATTEMPTS,
         on_unknown_create="fail",
         retention_days=chosen.retention_days or context.settings.result_retention_days,
+        is_planning=planning.is_planning({**resource.request, resource.kind: resource.target}),
         previous_interaction_id=resource.previous_id,
         conversation_id=job_id,
         webhook_url=chosen.webhook_url,

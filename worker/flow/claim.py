@@ -12,7 +12,7 @@ import orjson
 from worker import ids
 from worker.context import Context
 from worker.errors import Invalid
-from worker.flow import gate, unconfirmed
+from worker.flow import gate, predecessor, unconfirmed
 from worker.flow.end import failure
 from worker.models import Job
 from worker.states import Status
@@ -110,9 +110,9 @@ def _claimed(context: Context, job: Job, choice: _Choice, body: bytes, before: J
     token, fault = job.claim or "", choice.fault
     fields = orjson.loads(body) | {job.kind: job.target} | unconfirmed.named(context, job, token)
     if job.previous_job_id and job.turn == 1:
-        fields["previous_interaction_id"] = before.interaction_id if before else None
-        if fields["previous_interaction_id"] is None:
-            fault = failure("previous_job_failed", "the previous job is gone", retryable=False)
+        inherited, broken = predecessor.inherit(context, job, fields, before)
+        fields |= inherited
+        fault = fault or broken
     return Claimed(job, token, fields, fault, len(body), perf_counter())
 
 

@@ -5,7 +5,6 @@ All of it is one guarded move to `queued`: of several answers one is taken, and 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -19,7 +18,7 @@ from worker.flow.submit import Accepted, Order
 from worker.gemini import request
 from worker.gemini.references import references_of
 from worker.gemini.rules import FIELDS, MAX_FAULTS
-from worker.models import Idempotency, Job
+from worker.models import Job
 from worker.states import Status
 from worker.store import jobs, moves, replays, submissions
 from worker.telemetry import step
@@ -165,7 +164,8 @@ def _write(context: Context, order: Order, seen: Job, body: Mapping[str, Any]) -
     """One transaction for the key, the move and the next turn's request; raises Conflict for whoever comes second."""
     now = context.clock()
     with context.database.write() as session:
-        held = submissions.reserve(session, _entry(order, seen.id, now)) if order.key else None
+        entry = submit.reservation(order, order.key or "", [seen.id], now)
+        held = submissions.reserve(session, entry) if order.key else None
         if held is not None:
             return submit.held_by(session, order, held)
         Quota(context.settings.max_tokens_per_day).check(session, seen.project_id, now)
@@ -185,14 +185,3 @@ def _check_again(session: Session, seen: Job) -> None:
         raise NotFound("no such job")
     if (job.status, job.turn) != (seen.status, seen.turn):
         raise Conflict(f"the job is {job.status}: these calls were answered already, or ended with it")
-
-
-def _entry(order: Order, job_id: str, now: datetime) -> Idempotency:
-    return Idempotency(
-        project_id=order.project_id,
-        path=order.path,
-        key=order.key or "",
-        digest=order.digest,
-        job_ids=[job_id],
-        created_at=now,
-    )

@@ -20,23 +20,25 @@ from worker.errors import (
     IdempotencyReused,
     Invalid,
     NightdeskError,
-    NotFound,
     QuotaExceeded,
 )
-from worker.flow import owned, wake
+from worker.flow import owned, predecessor, retention, wake
 from worker.flow.backlog import Backlog
+from worker.flow.predecessor import Ground
 from worker.flow.quota import Quota
-from worker.gemini import agents, request
+from worker.gemini import agents, planning, request
 from worker.gemini.catalog import Kind, Resolved
 from worker.gemini.references import Reference, references_of
 from worker.models import Idempotency, Job
 from worker.states import TERMINAL, Status
-from worker.store import interactions, jobs, submissions
+from worker.store import jobs, submissions
 from worker.telemetry import count
 from worker.webhooks.address import check_url
 
-UPSTREAM_RETENTION = timedelta(days=55)
 QUEUE_FULL_RETRY_S = 60
+ONCE = ""
+"""The key of what is done once, whatever keys its callers use: theirs have a character at least."""
+
 _INTERACTION = request.FIELDS | request.RESERVED
 
 
@@ -49,6 +51,8 @@ class Draft:
     at: str
     foreign_ids_allowed: bool
     references: tuple[Reference, ...] = ()
+    lacks_environment: bool = False
+    """It is to go on in the one that its predecessor leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Order:
     path: str
     key: str | None = None
     digest: str = ""
+    is_once: bool = False
+    """Of all such orders of this path one is taken, whatever their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class _Group:
     quota: Quota
     before: dict[str, Job]
     holders: dict[str, str]
+    ground: Ground
     new: list[tuple[Job, bytes]] = field(default_factory=list)
     fresh: dict[tuple[str, str, str], tuple[str, Accepted]] = field(default_factory=dict)
 
@@ -105,8 +112,9 @@ def prepare(
     body = altered or body
     kind: Kind = "agent" if body.get("agent") is not None else "model"
     resolved = Resolved("", ())
+    lacks_environment = chosen.previous_job_id is not None and predecessor.lacks_environment(body)
     try:
-        request.validate(_known(body))
+        request.validate(_known(body | ({"environment": "remote"} if lacks_environment else {})))
         resolved = context.catalog.resolve(kind, body[kind], strict=chosen.strict_model)
     except Invalid as error:
         faults += [fault for fault in error.faults if fault.pointer not in {told.pointer for told in faults}]
@@ -116,8 +124,14 @@ def prepare(
     origin = {"project_id": project_id, "key_id": key_id, "request_id": request_id, "retry_of": retry_of}
     job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
     job.notes = [agents.PREPENDED] if altered else []
-    named = references_of(body, context.settings.gemini)
-    return Draft(job=job, body=orjson.dumps(body), at=at, foreign_ids_allowed=is_admin, references=named)
+    return Draft(
+        job=job,
+        body=orjson.dumps(body),
+        at=at,
+        foreign_ids_allowed=is_admin,
+        references=references_of(body, context.settings.gemini),
+        lacks_environment=lacks_environment,
+    )
 
 
 def _known(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,6 +185,7 @@ def _fields(
         "on_unknown_create": on_unknown_create,
         "strict_model": chosen.strict_model,
         "retention_days": chosen.retention_days or context.settings.result_retention_days,
+        "is_planning": planning.is_planning(body),
         "previous_job_id": chosen.previous_job_id,
         "previous_interaction_id": body.get("previous_interaction_id"),
         "conversation_id": job_id,
@@ -191,12 +206,20 @@ def accept(
     now = context.clock()
     room = wake.room(context)
     outcomes: dict[int, Accepted | NightdeskError] = {}
-    # By key: two groups that race for the same keys must not wait for each other.
-    ranks = sorted(range(len(orders)), key=lambda rank: orders[rank].key or "")
+    # In one order: two groups that race for the same keys must not wait for each other.
+    ranks = sorted(range(len(orders)), key=lambda rank: (orders[rank].path, orders[rank].key or ""))
     with context.database.write() as session:
         before = submissions.previous(session, _predecessors(orders))
         holders = owned.owners(session, [one for order in orders for draft in order.drafts for one in draft.references])
-        group = _Group(now=now, room=room, queued=backlog.count(session), quota=quota, before=before, holders=holders)
+        group = _Group(
+            now=now,
+            room=room,
+            queued=backlog.count(session),
+            quota=quota,
+            before=before,
+            holders=holders,
+            ground=Ground(context.catalog, retention.of(context), now),
+        )
         for rank in ranks:
             outcomes[rank] = _take(context, session, orders[rank], group)
         if group.new:
@@ -262,55 +285,35 @@ def _place(session: Session, draft: Draft, group: _Group) -> None:
     owned.check(draft.references, group.holders, job.project_id, may_name_unknown=may_name_unknown, at=draft.at)
     waits = job.run_at is not None and job.run_at > now
     job.due_at = job.run_at if waits else now
+    fault = None
     if job.previous_job_id:
-        before = _predecessor(draft, group)
-        job.conversation_id = before.conversation_id
-        if before.status not in TERMINAL:
+        before = group.before.get(job.previous_job_id)
+        fault = predecessor.follow_job(group.ground, job, before, lacks_environment=draft.lacks_environment)
+        if before is not None and before.status not in TERMINAL:
             waits, job.due_at = True, None
     elif job.previous_interaction_id:
-        job.conversation_id = _conversation(session, draft)
+        fault = predecessor.follow_interaction(group.ground, session, job, may_name_unknown=may_name_unknown)
+    if fault is not None:
+        raise Invalid(Fault(draft.at + fault.pointer, fault.detail))
     job.status = Status.SCHEDULED if waits else Status.QUEUED
     job.deadline_at = None if waits else now + timedelta(seconds=job.queue_timeout_seconds)
 
 
-def _predecessor(draft: Draft, group: _Group) -> Job:
-    pointer = draft.at + "/previous_job_id"
-    before = group.before.get(draft.job.previous_job_id or "")
-    if before is None or before.project_id != draft.job.project_id:
-        raise Invalid(Fault(pointer, "no such job"))
-    if before.status in TERMINAL:
-        if before.interaction_id is None:
-            raise Invalid(Fault(pointer, f"that job ended {before.status} without an interaction to build on"))
-        if before.finished_at and before.finished_at + UPSTREAM_RETENTION <= group.now:
-            raise Invalid(Fault(pointer, "that job's interaction is past the upstream's retention"))
-    return before
-
-
-def _conversation(session: Session, draft: Draft) -> str:
-    """An interaction we know must be the project's own; one we do not know only an admin may name."""
-    name = draft.job.previous_interaction_id or ""
-    if "\x00" in name:
-        raise Invalid(Fault(draft.at + "/previous_interaction_id", "no such interaction"))
-    known = interactions.by_upstream_id(session, name)
-    owner = jobs.get(session, known.job_id, draft.job.project_id) if known else None
-    if owner is None and (known or not draft.foreign_ids_allowed):
-        raise Invalid(Fault(draft.at + "/previous_interaction_id", "no such interaction"))
-    return owner.conversation_id if owner else draft.job.conversation_id
-
-
 def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
     accepted = Accepted([draft.job for draft in order.drafts])
+    names = [job.id for job in accepted.jobs]
+    if order.is_once:
+        done = submissions.reserve(session, reservation(order, ONCE, names, group.now))
+        if done is not None:
+            known = _replay(session, order, group) if order.key is not None else None
+            if known is None:
+                raise Conflict(f"this was done already, by {', '.join(done.job_ids)}")
+            return known
     if order.key is not None:
-        entry = Idempotency(
-            project_id=order.project_id,
-            path=order.path,
-            key=order.key,
-            digest=order.digest,
-            job_ids=[job.id for job in accepted.jobs],
-            created_at=group.now,
-        )
-        held = submissions.reserve(session, entry)
+        held = submissions.reserve(session, reservation(order, order.key, names, group.now))
         if held is not None:
+            if order.is_once:
+                submissions.give_back(session, order.project_id, order.path, ONCE)
             return held_by(session, order, held)
         group.fresh[order.project_id, order.path, order.key] = (order.digest, accepted)
     for draft in order.drafts:
@@ -323,41 +326,13 @@ def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
     return accepted
 
 
-def retry_draft(
-    context: Context, project_id: str, job_id: str, *, key_id: str | None = None, request_id: str | None = None
-) -> Draft:
-    """A new job like a finished one that did not complete; raises NotFound, Conflict, Invalid."""
-    with context.database.read() as session:
-        job = jobs.get(session, job_id, project_id)
-        body = jobs.body(session, job_id, 1) if job else None
-    if job is None or body is None:
-        raise NotFound("no such job")
-    if job.status not in TERMINAL or job.status == Status.COMPLETED:
-        raise Conflict(f"the job is {job.status}")
-    if job.is_adopted:
-        raise Conflict("the job was adopted: its interaction was made elsewhere, with a request that is not known here")
-    fields = {
-        **orjson.loads(body),
-        "webhook_url": job.webhook_url,
-        "webhook_events": job.webhook_events,
-        "metadata": job.user_metadata,
-        "priority": PRIORITIES[job.priority],
-        "timeout_seconds": job.timeout_seconds,
-        "queue_timeout_seconds": job.queue_timeout_seconds,
-        "action_timeout_seconds": job.action_timeout_seconds,
-        "previous_job_id": job.previous_job_id,
-        "on_unknown_create": job.on_unknown_create,
-        "max_attempts": job.max_attempts,
-        "strict_model": job.strict_model,
-        "retention_days": job.retention_days,
-    }
-    # What the first submission was allowed to name, its retry may name too.
-    return prepare(
-        context,
-        fields,
-        project_id=project_id,
-        is_admin=True,
-        key_id=key_id,
-        request_id=request_id,
-        retry_of=job.id,
+def reservation(order: Order, key: str, job_ids: list[str], now: datetime) -> Idempotency:
+    """The entry that makes these jobs the one outcome of an order's key."""
+    return Idempotency(
+        project_id=order.project_id,
+        path=order.path,
+        key=key,
+        digest=order.digest,
+        job_ids=job_ids,
+        created_at=now,
     )

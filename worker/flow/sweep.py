@@ -14,7 +14,7 @@ from worker import telemetry
 from worker.app import CANCEL, DELIVER
 from worker.context import Context
 from worker.errors import NightdeskError
-from worker.flow import chain, gate, remove, unconfirmed, wake
+from worker.flow import chain, gate, remove, retention, unconfirmed, wake
 from worker.flow.end import end, failure
 from worker.models import Job
 from worker.states import TERMINAL, Status
@@ -60,7 +60,7 @@ def tick(context: Context) -> bool:
         # A little less than a second, so that a tick that is late does not skip one.
         if not moments.win(session, moments.SWEEP, now=now, before=now - EVERY * 0.9):
             return False
-    for part in (_release, _expire, _follow, _hint, gate.probe, _clear, _prune):
+    for part in (_release, _expire, _follow, retention.watch, _hint, gate.probe, _clear, _prune):
         _guard(context, part)
     return True
 

@@ -28,6 +28,12 @@ def reserve(session: Session, entry: Idempotency) -> Idempotency | None:
     return session.get(Idempotency, (entry.project_id, entry.path, entry.key), populate_existing=True)
 
 
+def give_back(session: Session, project_id: str, path: str, key: str | None) -> None:
+    """Let a key that was just taken be free again."""
+    taken = (col(Idempotency.project_id) == project_id, col(Idempotency.path) == path, col(Idempotency.key) == key)
+    session.execute(sa.delete(Idempotency).where(*taken))
+
+
 def new(**values: Any) -> Job:
     """A job that is in no database yet.
 

@@ -26,7 +26,8 @@ POLL_S = 10.0
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[SimulatorServer]:
     """Runs last long enough for every test: what ends, a test has ended."""
-    with SimulatorServer(Options(model_s=1000, agent_s=10_000, jitter=0, cancel_lag_s=5)) as server:
+    own = ("my-agent",)
+    with SimulatorServer(Options(model_s=1000, agent_s=10_000, jitter=0, cancel_lag_s=5, custom_agents=own)) as server:
         yield server
 
 

@@ -11,7 +11,8 @@ from tests.integration.engine.asking import TOOLS, answer, request, settled
 from tests.integration.engine.engine import AGENT, MODEL, Engine
 from worker import ids, telemetry
 from worker.errors import Conflict, Gone, IdempotencyReused, Invalid, Unavailable
-from worker.flow import adopt, remove, submit
+from worker.flow import adopt, remove
+from worker.flow.again import retry_draft
 from worker.flow.submit import Accepted, Order
 from worker.gemini.request import build
 from worker.models import Idempotency, Interaction, Job
@@ -118,7 +119,7 @@ def test_a_failure_that_may_pass_ends_an_adopted_job(engine: Engine) -> None:
     assert engine.status(job_id) == "failed"
     assert engine.count("create") == 1
     with pytest.raises(Conflict, match="adopted"):
-        submit.retry_draft(engine.context, engine.project_id, job_id)
+        retry_draft(engine.context, engine.project_id, job_id)
 
 
 def test_what_was_made_elsewhere_is_never_gone_on_with(engine: Engine) -> None:

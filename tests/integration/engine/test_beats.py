@@ -11,7 +11,8 @@ import pytest
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks
 from worker.database import Database
-from worker.flow import attempt, claim, remove, start, submit
+from worker.flow import attempt, claim, remove, start
+from worker.flow.again import retry_draft
 from worker.flow.attempt import Attempt
 from worker.gemini.client import ProbeAnswer
 
@@ -117,6 +118,6 @@ def test_orphans_probes_and_retries_speak_outside_of_transactions(engine: Engine
     assert engine.start(engine.submit()) == "refused"
     del gemini.instead["probe"]
     engine.sweep(31)
-    again = submit.retry_draft(engine.context, engine.project_id, job_id)
+    again = retry_draft(engine.context, engine.project_id, job_id)
     assert engine.start(engine.accept(again).jobs[0].id) == "started"
     assert "gemini" in spoken

@@ -9,9 +9,11 @@ import pytest
 from tests import factories
 from tests.integration.engine.engine import MODEL, Engine
 from worker.errors import Invalid
-from worker.flow import chain
+from worker.flow import chain, claim
+from worker.flow.end import end as ending
 from worker.models import Job
-from worker.store import submissions
+from worker.states import Status
+from worker.store import moves, submissions
 
 CHAIN = 300
 
@@ -130,6 +132,31 @@ def test_what_one_transaction_leaves_of_a_chain_the_sweep_finds(engine: Engine) 
     engine.sweep(10)
 
     assert {engine.status(job_id) for job_id in links} == {"failed"}
+
+
+def test_three_hundred_jobs_go_on_from_one_another_to_the_last(engine: Engine) -> None:
+    links = [engine.submit()]
+    links += waiting_chain(engine, links[0], CHAIN - 1)
+
+    for number, job_id in enumerate(links):
+        assert engine.status(job_id) == "queued"
+        complete(engine, job_id, f"v1_{number}")
+
+    assert {engine.status(job_id) for job_id in links} == {"completed"}
+    last = engine.submit(previous_job_id=links[-1])
+    assert claim.claim(engine.context, [last])[0].body["previous_interaction_id"] == f"v1_{CHAIN - 1}"
+
+
+def complete(engine: Engine, job_id: str, interaction_id: str) -> None:
+    """Take a queued job to its end, as a worker and the upstream would."""
+    now, own = engine.clock(), {"interaction_id": interaction_id}
+    with engine.context.database.write() as session:
+        for source, target, values in (
+            (Status.QUEUED, Status.STARTING, {}),
+            (Status.STARTING, Status.IN_PROGRESS, own),
+        ):
+            assert moves.move(session, job_id, sources={source}, target=target, now=now, values=values)
+        assert ending(session, job_id, sources={Status.IN_PROGRESS}, target=Status.COMPLETED, now=now)
 
 
 def test_all_who_wait_for_one_job_are_released(engine: Engine) -> None:

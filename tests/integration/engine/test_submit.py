@@ -9,6 +9,7 @@ from tests import factories
 from tests.integration.engine.engine import AGENT, MODEL, Engine
 from worker.errors import Conflict, Gone, IdempotencyReused, Invalid, NightdeskError, NotFound, QuotaExceeded
 from worker.flow import remove, submit
+from worker.flow.again import retry_draft
 from worker.models import Idempotency, Job, JobInput
 
 
@@ -229,10 +230,10 @@ def test_a_failed_job_is_retried_as_a_new_one_like_it(engine: Engine) -> None:
     options = {"priority": "high", "metadata": {"a": "b"}, "max_attempts": 2, "on_unknown_create": "fail"}
     job_id = engine.submit(**options, labels={"team": "red"}, timeout_seconds=77, input="Once more.")
     with pytest.raises(Conflict, match="queued"):
-        submit.retry_draft(engine.context, engine.project_id, job_id)
+        retry_draft(engine.context, engine.project_id, job_id)
     engine.cancel(job_id)
 
-    draft = submit.retry_draft(engine.context, engine.project_id, job_id)
+    draft = retry_draft(engine.context, engine.project_id, job_id)
     (again,) = engine.accept(draft).jobs
 
     assert (again.retry_of, again.status, again.priority) == (job_id, "queued", 0)
@@ -241,7 +242,7 @@ def test_a_failed_job_is_retried_as_a_new_one_like_it(engine: Engine) -> None:
     bodies = [engine.rows(JobInput, name)[0].body for name in (job_id, again.id)]
     assert bodies[0] == bodies[1]
     with pytest.raises(NotFound):
-        submit.retry_draft(engine.context, "prj_other", job_id)
+        retry_draft(engine.context, "prj_other", job_id)
 
 
 def test_a_system_instruction_is_prepended_for_whom_its_owner_allows_it(engine: Engine) -> None:
