@@ -28,8 +28,15 @@ def retry_draft(
         raise Conflict("the job was adopted: its interaction was made elsewhere, with a request that is not known here")
     fields = orjson.loads(body) | choices(job) | {"previous_job_id": job.previous_job_id}
     # What the first submission was allowed to name, its retry may name too.
-    origin = {"key_id": key_id, "request_id": request_id, "retry_of": job.id}
-    return prepare(context, fields, project_id=project_id, is_admin=True, **origin)
+    return prepare(
+        context,
+        fields,
+        project_id=project_id,
+        is_admin=True,
+        key_id=key_id,
+        request_id=request_id,
+        retry_of=job.id,
+    )
 
 
 def choices(job: Job) -> dict[str, Any]:
