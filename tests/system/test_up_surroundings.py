@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeSettings
-from worker.dev import keyring, ports
+from worker.dev import keyring, ports, schema
 from worker.dev.banner import banner
 from worker.dev.surroundings import Options, Surroundings, choose
 
@@ -117,3 +117,14 @@ def test_the_command_of_the_banner_survives_a_shell(make_settings: MakeSettings)
 
     assert words[0] == "curl"
     assert words[-2] == "-d"
+
+
+def test_what_is_retired_is_told_before_the_parts_start(
+    make_settings: MakeSettings, sqlite_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_text('{"entries": [{"kind": "model", "id": "gemini-1.5-flash", "family": "gemini"}]}')
+
+    told = schema.prepare(make_settings(database_url=sqlite_url, catalog_file=path))
+
+    assert told == ["model gemini-1.5-flash is in the catalog, and retired: jobs for it run as gemini-3.8-flash"]

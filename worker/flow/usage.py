@@ -11,21 +11,24 @@ from typing import Any, NamedTuple
 from sqlmodel import Session
 
 from worker.context import Context
+from worker.errors import Unavailable
 from worker.flow import gate
 from worker.gemini.answer import Answer, AnswerKind
 from worker.gemini.usage import Tokens, read_tokens, read_usage, total
 from worker.models import Job
 from worker.retry import LATE_USAGE_S
+from worker.states import TERMINAL
 from worker.store import interactions, jobs
 from worker.store import usage as ledger
 from worker.store.interactions import Ended, Owed
-from worker.telemetry import count, step
+from worker.telemetry import count, crashed, step
 
 AT_ONCE = 100
 """Interactions that are asked for their usage in one go."""
 
 OTHER = "other"
 Entry = dict[str, Any]
+Told = tuple[Owed, dict[str, Any]]
 
 
 class Spent(NamedTuple):
@@ -107,7 +110,31 @@ def _heard(context: Context, by_id: Mapping[str, Owed], answers: Sequence[Answer
     if throttled_s:
         gate.throttle_polls(context, max(throttled_s))
     found = [(by_id[answer.upstream_id], told) for answer in answers if (told := _usage(answer)) is not None]
-    return _record(context, found) if found else 0
+    return sum(_recorded(context, group) for group in _groups(context, found))
+
+
+def _groups(context: Context, found: Sequence[Told]) -> list[list[Told]]:
+    """Those whose jobs have ended together; each other alone: a batch of polls holds running jobs in no order."""
+    if not found:
+        return []
+    with context.database.read() as session:
+        jobs_found = jobs.several(session, {one.job_id for one, _ in found})
+    ended = {job.id for job in jobs_found.values() if job.status in TERMINAL}
+    together = [pair for pair in found if pair[0].job_id in ended]
+    return [group for group in (together, *([pair] for pair in found if pair[0].job_id not in ended)) if group]
+
+
+def _recorded(context: Context, found: Sequence[Told]) -> int:
+    """One that something unforeseen rejects must not cost its neighbours their tries."""
+    try:
+        return _record(context, found)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - recorded
+        if len(found) > 1:
+            return sum(_recorded(context, [one]) for one in found)
+        crashed("job.usage", error, job_id=found[0][0].job_id)
+        return 0
 
 
 def _usage(answer: Answer) -> dict[str, Any] | None:
@@ -116,7 +143,7 @@ def _usage(answer: Answer) -> dict[str, Any] | None:
     return told if read_tokens(told) is not None else None
 
 
-def _record(context: Context, found: Sequence[tuple[Owed, dict[str, Any]]]) -> int:
+def _record(context: Context, found: Sequence[Told]) -> int:
     """Write down usage that came late: in the interaction, the ledger and the sum of the job, whatever its status."""
     now = context.clock()
     with context.database.write() as session:

@@ -1,5 +1,6 @@
 """Usage: every interaction's tokens reach its job and the ledger, however it ended and however late they are told."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -338,6 +339,31 @@ def test_nobody_is_asked_while_the_upstream_wants_fewer_requests(engine: Engine)
     assert engine.status(running) == "in_progress"
     engine.poll(60)
     assert len(entries(engine, job_id)) == 1
+
+
+def test_one_that_cannot_be_recorded_does_not_cost_its_neighbours_their_try(
+    engine: Engine, said: Callable[[], str]
+) -> None:
+    several = [engine.started() for _ in range(2)]
+    for job_id in several:
+        engine.finish(job_id, usage_late_s=NEVER)
+    engine.poll()
+    for job_id in several:
+        tell(engine, job_id)
+    engine.pass_time(LATE_USAGE_S[0])
+    # The claim, both together, and each alone.
+    writes = [None, RuntimeError("odd"), RuntimeError("odd"), None]
+
+    def fail() -> None:
+        error = writes.pop(0)
+        if error:
+            raise error
+
+    engine.between("database").before["write"] = fail
+    usage.look(engine.context)
+
+    assert sorted(len(entries(engine, job_id)) for job_id in several) == [0, 1]
+    assert "crashed" in said()
 
 
 def test_a_job_deleted_meanwhile_is_no_trouble(engine: Engine) -> None:
