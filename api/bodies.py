@@ -8,7 +8,7 @@ from typing import Any
 from worker.options import ADOPTION, Options
 
 JOB, BATCH, ADOPT, UPSTREAM_EVENT = "JobRequest", "BatchRequest", "AdoptRequest", "UpstreamEvent"
-RESPOND = "RespondRequest"
+RESPOND, PLAN = "RespondRequest", "PlanRequest"
 OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
 
 INTERACTION: dict[str, dict[str, Any]] = {
@@ -96,6 +96,22 @@ FUNCTION_RESULT: dict[str, Any] = {
     "required": ["type", "call_id", "result"],
 }
 
+DECISION: dict[str, Any] = {
+    "type": "object",
+    "title": PLAN,
+    "properties": {
+        "action": {"enum": ["approve", "edit", "reject"], "description": "What becomes of the plan."},
+        "feedback": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 100_000,
+            "description": "Needed to edit: what shall be different.",
+        },
+    },
+    "required": ["action"],
+    "additionalProperties": False,
+}
+
 EVENT: dict[str, Any] = {
     "type": "object",
     "title": UPSTREAM_EVENT,
@@ -131,7 +147,7 @@ ABOUT: dict[str, str] = {
 
 def components() -> dict[str, Any]:
     """The schemas, by name."""
-    return {JOB: _job(), BATCH: _batch(), ADOPT: _adopt(), RESPOND: _respond(), UPSTREAM_EVENT: EVENT}
+    return {JOB: _job(), BATCH: _batch(), ADOPT: _adopt(), RESPOND: _respond(), PLAN: DECISION, UPSTREAM_EVENT: EVENT}
 
 
 def _own() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 JOB_ID, RUN_ID = "job_01kqzv7m3e8f4x2c9t5b6n0hyd", "v1_ChdxYW1wbGUtaW50ZXJhY3Rpb24"
+NEXT_ID = "job_01kqzv9w5g2m7p4r8t1v6x3z0b"
 AGENT, MODEL = "deep-research-preview-04-2026", "gemini-3.8-flash"
 HOOK = "https://example.com/hooks/nightdesk"
 AT, LATER = "2026-11-21T20:00:00.000Z", "2026-11-21T20:11:32.481Z"
@@ -129,7 +130,7 @@ ADOPTED = {
     },
 }
 CANCELLING = {**QUEUED, "status": "cancelling", "interaction_id": RUN_ID, "cancel_requested_at": LATER}
-RETRIED = {**QUEUED, "id": "job_01kqzv9w5g2m7p4r8t1v6x3z0b", "retry_of": JOB_ID}
+RETRIED = {**QUEUED, "id": NEXT_ID, "retry_of": JOB_ID}
 LISTED = {**COMPLETED, "output_text": None, "citations": [], "artifacts": [], "links": QUEUED["links"]}
 
 

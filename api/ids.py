@@ -23,6 +23,14 @@ async def _job(
     return _check(job_id, "job", "job")
 
 
+async def _conversation(
+    conversation_id: Annotated[
+        str, Path(description="A job's `conversation_id`.", examples=["job_01kqzv7m3e8f4x2c9t5b6n0hyd"])
+    ],
+) -> str:
+    return _check(conversation_id, "job", "conversation")
+
+
 async def _delivery(
     delivery_id: Annotated[str, Path(description="The delivery's id.", examples=["dlv_01kqzvb2q7r1s4w8y3d6g9k0ma"])],
 ) -> str:
@@ -30,4 +38,5 @@ async def _delivery(
 
 
 JobId = Annotated[str, Depends(_job)]
+ConversationId = Annotated[str, Depends(_conversation)]
 DeliveryId = Annotated[str, Depends(_delivery)]

@@ -288,6 +288,10 @@ LIVES: dict[str, tuple[str, Any]] = {
         "The next question of a conversation, asked when the job before has completed",
         {"model": MODEL, "input": "And by night?", "previous_job_id": JOB_ID},
     ),
+    "continued": (
+        "What was cut short (`incomplete`) goes on: in its conversation and, without another `environment`, in its own",
+        {"agent": ANTIGRAVITY, "input": "continue", "previous_job_id": JOB_ID},
+    ),
     "follow_up": (
         "A question about an interaction made elsewhere",
         {"model": MODEL, "input": "Shorten the report to a page.", "previous_interaction_id": RUN_ID},

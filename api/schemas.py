@@ -183,6 +183,13 @@ class JobList(_List):
     data: list[Job]
 
 
+class ConversationJob(Job):
+    """A job of a thread, with the beginnings of what was asked and answered instead of its output."""
+
+    input_excerpt: str | None = Field(description="The first 500 characters of what was asked.")
+    output_excerpt: str | None = Field(description="The first 500 characters of the output.")
+
+
 class JobBatch(BaseModel):
     """The jobs of a batch, in its order."""
 
@@ -356,6 +363,22 @@ class Usage(_List):
     to: datetime
     data: list[UsageGroup]
     totals: UsageSum | None = Field(description="Everything in the range; on the first page only.")
+
+
+class Conversation(BaseModel):
+    """Jobs that build on one another: a page of them, oldest first."""
+
+    object: Literal["conversation"]
+    id: str
+    created_at: datetime
+    job_count: int
+    usage: Tokens = Field(description="Of all of its jobs, deleted ones included.")
+    upstream_expires_at: datetime | None = Field(
+        description="Until when the last interaction is kept upstream and can be built on; null before there is one."
+    )
+    data: list[ConversationJob]
+    has_more: bool
+    next_cursor: str | None = Field(description="Give it back as `cursor` to get the next page.")
 
 
 class Stats(BaseModel):

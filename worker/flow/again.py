@@ -28,15 +28,8 @@ def retry_draft(
         raise Conflict("the job was adopted: its interaction was made elsewhere, with a request that is not known here")
     fields = orjson.loads(body) | choices(job) | {"previous_job_id": job.previous_job_id}
     # What the first submission was allowed to name, its retry may name too.
-    return prepare(
-        context,
-        fields,
-        project_id=project_id,
-        is_admin=True,
-        key_id=key_id,
-        request_id=request_id,
-        retry_of=job.id,
-    )
+    origin: dict[str, Any] = {"key_id": key_id, "request_id": request_id, "retry_of": job.id}
+    return prepare(context, fields, project_id=project_id, is_admin=True, **origin)
 
 
 def choices(job: Job) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Asked:
     job_id: str
     path: str
     fields: Mapping[str, Any] = field(repr=False)
+    key_id: str | None = None
     request_id: str | None = None
 
     @property
@@ -55,7 +56,8 @@ def draft(context: Context, asked: Asked) -> Draft:
     decided = planning.decided(first, asked.fields[ACTION], asked.fields.get(FEEDBACK))
     fields = decided | again.choices(job) | {"previous_job_id": job.id}
     # What the plan's submission was allowed to name, what follows on it may name too.
-    return submit.prepare(context, fields, project_id=job.project_id, is_admin=True, request_id=asked.request_id)
+    origin: dict[str, Any] = {"key_id": asked.key_id, "request_id": asked.request_id}
+    return submit.prepare(context, fields, project_id=job.project_id, is_admin=True, **origin)
 
 
 def _check(session: Session, asked: Asked, job: Job) -> None:

@@ -192,7 +192,7 @@ class Engine:
         return self.rows(Interaction, job_id)
 
     def results(self, job_id: str) -> list[Result]:
-        return self.rows(Result, job_id)
+        return sorted(self.rows(Result, job_id), key=lambda result: result.turn)
 
     def deliveries(self, job_id: str) -> list[Delivery]:
         return self.rows(Delivery, job_id)

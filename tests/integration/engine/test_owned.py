@@ -8,7 +8,8 @@ import pytest
 from tests import factories
 from tests.integration.engine.engine import MODEL, Engine
 from worker.errors import Fault, Invalid
-from worker.flow import again, respond, submit
+from worker.flow import respond, submit
+from worker.flow.again import retry_draft
 from worker.flow.sweep import PRUNE_EVERY
 from worker.gemini.references import ENVIRONMENT, FILE
 from worker.models import Holding, Job
@@ -139,7 +140,7 @@ def test_a_retry_may_name_what_the_first_did(engine: Engine) -> None:
     job_id = engine.submit(input=[document(engine, "files/of-an-admin")])
     engine.cancel(job_id)
 
-    draft = again.retry_draft(engine.context, engine.project_id, job_id)
+    draft = retry_draft(engine.context, engine.project_id, job_id)
 
     assert engine.accept(draft).jobs[0].retry_of == job_id
 

@@ -15,7 +15,7 @@ from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.models import Delivery, Interaction, Job, Result, UsageEntry
 from worker.states import Status
-from worker.store import claims, deliveries, hints, interactions, jobs, removals, results, starts, usage
+from worker.store import claims, conversations, deliveries, hints, interactions, jobs, removals, results, starts, usage
 
 FINISHED = 20_000
 LIVE = 40
@@ -41,6 +41,10 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "queued": ("ix_job_(start|deadline)", jobs.queued),
     "followers": ("ix_job_previous", lambda s: jobs.followers(s, "job_x", 500)),
     "left waiting": ("ix_job_sweep", lambda s: jobs.left_waiting(s, frozenset({Status.COMPLETED}), 500)),
+    "outwaited": ("ix_job_sweep", lambda s: conversations.outwaited(s, NOW, 500)),
+    "untold": ("ix_job_sweep", lambda s: conversations.untold(s, NOW, "kept until", 500)),
+    "conversation": ("ix_job_conversation", lambda s: conversations.summary(s, "p", "job_x")),
+    "thread": ("ix_job_conversation", lambda s: conversations.page(s, "p", "job_x", after="job_y", limit=20)),
     "due deliveries": (
         "ix_delivery_due",
         lambda s: deliveries.claim(s, claim="c", now=NOW, until=UNTIL, limit=64, skip_hosts={"dead"}),

@@ -21,7 +21,7 @@ from worker.states import EVENT_TYPES, Status
 
 DOCUMENT: dict[str, Any] = build(Settings(_env_file=None)).openapi()
 SPENDING = {"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/adopt"} | {
-    f"/v1/jobs/{{job_id}}/{call}" for call in ("retry", "respond")
+    f"/v1/jobs/{{job_id}}/{call}" for call in ("retry", "respond", "plan")
 }
 PUBLIC = {"/healthz", "/readyz", "/v1/upstream/gemini"}
 
