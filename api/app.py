@@ -18,6 +18,7 @@ from api.keyring import Keyring
 from api.live import Live
 from api.places import Streams, Uploads
 from api.readiness import Readiness
+from api.rounds import Rounds
 from api.routes import (
     adoption,
     artifacts,
@@ -144,6 +145,7 @@ async def _open(
         streams=streams,
         live=live,
         uploads=Uploads(context.settings.max_uploads),
+        rounds=Rounds(context),
         readiness=Readiness(context),
         listener=None if context.settings.gemini_webhooks == "off" else Listener(context),
     )

@@ -13,6 +13,7 @@ from api.live import Live
 from api.memo import Memo
 from api.places import Streams, Uploads
 from api.readiness import Readiness
+from api.rounds import Rounds
 from api.waits import Watch
 from api.writer import Writer
 from worker.context import Context
@@ -32,6 +33,7 @@ class Desk:
     streams: Streams
     live: Live
     uploads: Uploads
+    rounds: Rounds
     readiness: Readiness
     listener: Listener | None
     """None where upstream events are off."""

@@ -60,6 +60,11 @@ class History:
         """The number of the next piece."""
         return self._first + len(self._pieces)
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether there is anything to be shown."""
+        return self._steps.has_begun
+
     def add(self, event: StreamEvent) -> bool:
         """Append an event; false where it was told before."""
         name = wire_id(event.id)

@@ -149,16 +149,19 @@ class Watcher:
         if not self.upstream_id:
             return
         self._follower = self._live.join(self._job_id, self.upstream_id, self._ring)
-        if self._follower is not None and self._start.shown:
+        if self._follower is None:
+            return
+        if self._start.shown:
             loop, seek_s = asyncio.get_running_loop(), self._live.pace.seek_s
             self._seeks_until = loop.time() + seek_s
             loop.call_later(seek_s, self._ring)
+        self._find(self._follower.history)
 
     def _find(self, history: History) -> bool:
         """Find the place to begin at; false while it may yet come."""
         shown = self._start.shown
         if shown is None:
-            self._place = 0 if self._start.is_whole or not history.end else NOWHERE
+            self._place = 0 if self._start.is_whole or not history.has_steps else NOWHERE
         elif not history.end:
             return False
         else:

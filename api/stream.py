@@ -8,13 +8,10 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import orjson
 from fastapi.responses import StreamingResponse
-from sqlmodel import Session
 from starlette.types import Message, Send
 
 from api.desk import Desk
@@ -22,19 +19,13 @@ from api.headers import LastEvent
 from api.history import MAX_BYTES, Piece, Reset
 from api.live import AT_ONCE_BYTES, Start, Watcher
 from api.waits import Waiter
-from worker.document import stamp
 from worker.errors import Unavailable
-from worker.models import Event
-from worker.states import EVENTS, TERMINAL, Status
-from worker.store import events
 from worker.telemetry import count
 
-AT_ONCE = 500
 ROUNDS = 1 + MAX_BYTES // AT_ONCE_BYTES
 MEDIA_TYPE = "text/event-stream"
 RECONNECT = b"retry: 2000\n\n"
 HEARTBEAT = b": still here\n\n"
-STARTED = EVENTS[Status.IN_PROGRESS]
 LIVE = re.compile(r"step\.[a-z_.]{1,40}", re.ASCII)
 """The types of upstream events that are passed on."""
 
@@ -66,24 +57,6 @@ class EventStream(StreamingResponse):
             except NotRead:
                 # The server sees an answer without an end and closes the connection: the client may resume.
                 count("nightdesk_streams_not_read_total")
-
-
-def render(event: Event) -> dict[str, Any]:
-    """An event as its owner sees it."""
-    return {
-        "id": event.id,
-        "object": "event",
-        "type": event.type,
-        "job_id": event.job_id,
-        "sequence": event.sequence,
-        "created_at": stamp(event.created_at),
-        "data": event.data,
-    }
-
-
-def frame(event: Event) -> bytes:
-    """An event on the wire; its id is what a client resumes after."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.type.encode(), orjson.dumps(render(event)))
 
 
 async def follow(desk: Desk, job_id: str, last: LastEvent) -> AsyncGenerator[bytes]:
@@ -153,20 +126,19 @@ class _Reader:
         """The job's next events; sees to it that what runs then is watched."""
         self._waiter.has_moved = False
         try:
-            seen = await self._desk.read(partial(_next, job_id=self._waiter.job_id, after=self._after))
+            seen = await self._desk.rounds.next(self._waiter.job_id, self._after)
         except Unavailable:
             self.is_over = True
             return ()
-        for event in seen.events:
-            self._after = event.sequence
-            # Another interaction began, of which nothing was shown.
-            self._shown = None if event.type == STARTED else self._shown
+        if seen.frames:
             self.spoke()
-        self.is_over = seen.is_over
-        self._waiter.seen = self._after
+        # Another interaction began, of which nothing was shown.
+        self._shown = None if seen.has_started else self._shown
+        self._after = self._waiter.seen = seen.last
         self._waiter.has_moved |= seen.has_more
         self._watcher.attend(seen.runs, Start(self._shown))
-        return [frame(event) for event in seen.events]
+        self.is_over = seen.is_over
+        return seen.frames
 
 
 def live_frames(pieces: Iterable[Piece | Reset], sequence: int, upstream_id: str) -> Iterator[bytes]:
@@ -179,30 +151,3 @@ def live_frames(pieces: Iterable[Piece | Reset], sequence: int, upstream_id: str
         elif LIVE.fullmatch(piece.type):
             data = piece.data.replace(b"\n", b"\ndata: ")
             yield b"%sevent: %s\ndata: %s\n\n" % (line, piece.type.encode(), data)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The next events of a job, and how it stands after them."""
-
-    events: list[Event]
-    has_more: bool
-    is_over: bool
-    """None will follow: the job has ended and they are its last, or it is deleted."""
-    runs: str | None
-    """The interaction that runs, unless there are more events to be told first."""
-
-
-def _next(session: Session, *, job_id: str, after: int) -> _Seen:
-    found = events.of_job(session, job_id, after=after, limit=AT_ONCE)
-    last = found[-1].sequence if found else after
-    glance = events.glances(session, [job_id]).get(job_id)
-    if glance is None:
-        return _Seen(found, has_more=False, is_over=True, runs=None)
-    has_more = last < glance.sequence
-    return _Seen(
-        events=found,
-        has_more=has_more and bool(found),
-        is_over=glance.status in TERMINAL and not has_more,
-        runs=glance.interaction_id if glance.status == Status.IN_PROGRESS and not has_more else None,
-    )

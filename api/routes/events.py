@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
-from api import cursor, examples, headers, schemas, stream, view
+from api import cursor, examples, headers, rounds, schemas, stream, view
 from api.auth import Reader
 from api.desk import AtDesk
 from api.errors import RateLimited
@@ -68,7 +68,7 @@ def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | 
     found = events.of_job(session, job_id, after=after, limit=limit + 1)
     shown = found[:limit]
     more = cursor.encode("event", str(shown[-1].sequence)) if len(found) > limit else None
-    return orjson.dumps(view.page([stream.render(event) for event in shown], more))
+    return orjson.dumps(view.page([rounds.render(event) for event in shown], more))
 
 
 def _place(text: str | None) -> int:

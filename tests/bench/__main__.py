@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from tests import network
-from tests.bench import deliver, lag, machine, poll, recovery, rest, scale, settle, start, submit, waiting, whole
+from tests.bench import deliver, lag, machine, poll, recovery, rest, scale, settle, start, submit, waiting, watch, whole
 from tests.bench.ground import POSTGRESQL, SQLITE, Ground
 from tests.bench.server import Server
 from tests.bench.table import Report, say
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Ground], None]] = {
     "whole": whole.small,
     "whole-10k": whole.large,
     "waiting": waiting.run,
+    "watch": watch.run,
     "lag": lag.run,
     "recovery": recovery.run,
     "scale": scale.run,

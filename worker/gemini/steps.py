@@ -108,6 +108,11 @@ class Steps:
             self._drop(next(iter(self._steps)))
             self.is_truncated = True
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether any step was told."""
+        return bool(self._steps) or self.is_truncated
+
     def tell(self) -> list[dict[str, Any]]:
         """The steps in the order in which they began."""
         for step in self._steps.values():

@@ -216,14 +216,14 @@ def test_events_without_an_id_are_never_shown_twice(tenant: Tenant, run: Any, na
     with following(tenant, job.job_id) as whole:
         with glancing(tenant, job.job_id) as early:
             job.go_on(0.5)
-            eventually(lambda: len(early.live) > 3)
+            eventually(lambda: len(early.text) > 100)
         with following(tenant, job.job_id, **{"Last-Event-ID": early.told[-1].last_id}) as late:
             job.go_on(0.5)
             eventually(lambda: whole.text == TEXT)
             eventually(lambda: (late.text if late.resets else early.text + late.text) == TEXT)
             job.end()
 
-    assert {one.has_own_id for one in early.live} == ({False} if named == "none" else {False, True})
+    assert {one.has_own_id for one in whole.live} == ({False} if named == "none" else {False, True})
     assert not whole.resets
 
 
@@ -423,7 +423,7 @@ def test_a_slow_reader_holds_nobody_up_and_gets_what_is_stored(
             content += slow.recv(65536)
 
     assert kept <= 512 * 1024
-    assert len(content) < 4_000_000
+    assert len(content) < sum(map(len, quick.lines))
     assert content.count(b"event: reset\n") >= 1
     assert [content.count(f"event: job.{name}\n".encode()) for name in ("created", "started", "completed")] == [1, 1, 1]
     assert not quick.resets
