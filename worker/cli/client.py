@@ -1,4 +1,4 @@
-"""Commands that are a client of the HTTP API: submit, jobs, show, watch, cancel.
+"""Commands that are a client of the HTTP API: submit, jobs, show, watch, cancel, usage.
 
 Results go to stdout, everything else to stderr. The engine is never imported: these run on any machine.
 """
@@ -15,7 +15,7 @@ from rich.console import Console
 from worker.cli import progress, screen, sheet, submission, text
 from worker.cli.connection import Connection, Unreachable, access
 
-JOBS = "/v1/jobs"
+JOBS, USAGE = "/v1/jobs", "/v1/usage"
 PAGE = 100
 SUBMIT_AGAIN_S = (0.5, 1.0, 2.0)
 FAILED, INTERRUPTED = 1, 130
@@ -35,6 +35,9 @@ Key = Annotated[str | None, typer.Option(metavar="KEY", help="The same key submi
 Wait = Annotated[bool, typer.Option("--wait", help="Watch it and print its report at the end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the API gives it.")]
 Status = Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")]
+By = Annotated[Literal["day", "target", "key", "job", "conversation"], typer.Option(help="What to sum up by.")]
+Since = Annotated[str | None, typer.Option("--from", metavar="TIME", help="From then on.  [default: 30 days ago]")]
+Until = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before then.  [default: now]")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 Report = Annotated[bool, typer.Option("--report", help="Print its report alone, in Markdown.")]
 Steps = Annotated[bool, typer.Option("--steps", help="Print the steps of its interaction too.")]
@@ -42,7 +45,7 @@ Steps = Annotated[bool, typer.Option("--steps", help="Print the steps of its int
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (submit, jobs, show, watch, cancel):
+    for command in (submit, jobs, show, watch, cancel, usage):
         app.command()(command)
 
 
@@ -88,7 +91,7 @@ def submit(
 def jobs(status: Status = None, limit: Limit = 20, as_json: AsJson = False) -> None:  # noqa: FBT002  (a flag)
     """List the newest jobs."""
     with _connected() as connection:
-        found = _listed(connection, status or [], limit)
+        found = _listed(connection, JOBS, {"status": status or []}, limit)
     if as_json:
         screen.as_json(found)
     else:
@@ -125,6 +128,20 @@ def cancel(job_id: JobId) -> None:
     with _connected() as connection:
         job = connection.json("POST", _path(job_id, "/cancel"))
     screen.lines(screen.out(), [sheet.ending(job)])
+
+
+def usage(
+    by: By = "day", *, since: Since = None, until: Until = None, limit: Limit = 100, as_json: AsJson = False
+) -> None:
+    """Sum up the tokens that the project has used."""
+    times = {"from": submission.moment(since, "--from"), "to": submission.moment(until, "--to")}
+    asked = {"group_by": by, **{name: time for name, time in times.items() if time}}
+    with _connected() as connection:
+        found = _listed(connection, USAGE, asked, limit)
+    if as_json:
+        screen.as_json(found)
+    else:
+        screen.table(sheet.USED, [sheet.used(one) for one in found])
 
 
 def _connected() -> Connection:
@@ -181,12 +198,12 @@ def _report(connection: Connection, job_id: str, again_s: Sequence[float] = ()) 
     return connection.request("GET", _path(job_id, "/report"), headers=wanted, again_s=again_s).text
 
 
-def _listed(connection: Connection, status: list[str], limit: int) -> list[dict[str, Any]]:
+def _listed(connection: Connection, path: str, asked: dict[str, Any], limit: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     while len(found) < limit:
-        asked = {"status": status, "limit": min(PAGE, limit - len(found)), **({"cursor": cursor} if cursor else {})}
-        page = connection.json("GET", JOBS, params=asked)
+        part = {"limit": min(PAGE, limit - len(found)), **({"cursor": cursor} if cursor else {})}
+        page = connection.json("GET", path, params=asked | part)
         found += page["data"]
         cursor = page["next_cursor"]
         if cursor is None:

@@ -11,6 +11,8 @@ Job = Mapping[str, Any]
 Lines = list[str]
 
 COLUMNS = ("ID", "STATUS", "TARGET", "CREATED", "TOOK", "METADATA")
+USED = ("GROUP", "RUNS", "INPUT", "CACHED", "OUTPUT", "THOUGHT", "TOOL USE", "TOTAL")
+KINDS = ("input_tokens", "cached_tokens", "output_tokens", "thought_tokens", "tool_use_tokens", "tokens")
 WIDTH = 12
 
 
@@ -37,6 +39,12 @@ def row(job: Job, now: datetime) -> tuple[str, ...]:
     """The cells of a list, by COLUMNS."""
     took = span(seconds_between(job["created_at"], job.get("finished_at") or now))
     return (line(job["id"]), line(job["status"]), target(job), clock(job["created_at"]), took, _pairs(job["metadata"]))
+
+
+def used(group: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of a list of sums, by USED."""
+    name = "" if group["group"] is None else line(group["group"])
+    return (name, str(group["interactions"]), *(str(group["usage"][f"total_{kind}"]) for kind in KINDS))
 
 
 def sheet(job: Job, deliveries: Sequence[Mapping[str, Any]] = ()) -> Lines:

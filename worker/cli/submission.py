@@ -40,14 +40,14 @@ def pairs(texts: Sequence[str]) -> dict[str, str] | None:
     return found or None
 
 
-def moment(text: str | None) -> str | None:
+def moment(text: str | None, option: str = "--run-at") -> str | None:
     """A time with its offset; one without is meant as a clock here shows it."""
     if text is None:
         return None
     try:
         return datetime.fromisoformat(text).astimezone().isoformat()
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a time like 2026-12-24T18:00", param_hint="--run-at") from None
+        raise typer.BadParameter(f"{text!r} is not a time like 2026-12-24T18:00", param_hint=option) from None
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from tests.integration.cli.conftest import Nightdesk, Service
 from tests.stack import free_port
 from tests.waiting import eventually
-from worker.cli.sheet import COLUMNS
+from worker.cli.sheet import COLUMNS, USED
 
 REPORT = "# Owls"
 
@@ -42,6 +42,17 @@ def test_a_list_for_programs_has_a_line_for_each_job(nightdesk: Nightdesk, ended
     rows = [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in ran.out.splitlines()]
     (found,) = [row for row in rows if row["ID"] == ended]
     assert (found["STATUS"], found["TARGET"], found["METADATA"]) == ("completed", "gemini-3.8-flash", "team=owls")
+
+
+def test_what_was_used_is_summed_up(nightdesk: Nightdesk, service: Service, ended: str) -> None:
+    by_job = nightdesk("usage", "--by", "job", "--from", "2026-01-01T00:00")
+    by_day = nightdesk("usage", "--json")
+
+    rows = [dict(zip(USED, line.split("\t"), strict=True)) for line in by_job.out.splitlines()]
+    (found,) = [row for row in rows if row["GROUP"] == ended]
+    total = service.job(ended)["usage"]["total_tokens"]
+    assert (found["RUNS"], found["TOTAL"]) == ("1", str(total))
+    assert sum(day["usage"]["total_tokens"] for day in json.loads(by_day.out)) >= total
 
 
 def test_a_list_can_be_narrowed_by_status(nightdesk: Nightdesk, ended: str, running: str) -> None:
