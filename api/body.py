@@ -1,6 +1,8 @@
 """Request bodies: the limit, counted while they stream in, and their JSON."""
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import PayloadTooLarge
 from worker.errors import BadRequest, Fault, Invalid
+from worker.gemini.shapes import pointer_to
+
+LONG_NUMBER = re.compile(rb"\d{19}")
+"""Without so many digits in a row no whole number needs more than 64 bits."""
+
+MAX_FAULTS = 50
+_INEXACT = object()
 
 SMALL_BYTES = 64 * 1024
 """Bodies up to this size are read and checked on the event loop; a hop to a thread costs more than they do."""
@@ -56,14 +65,34 @@ async def read(request: Request) -> bytes:
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body; raises BadRequest for what is not JSON and Invalid for what is no object."""
+    """The JSON object in a body; raises BadRequest for what is not JSON, Invalid for what is no object or not exact."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     if not isinstance(content, dict):
         raise Invalid(Fault("", "the body must be a JSON object"))
+    if LONG_NUMBER.search(body):
+        _refuse_inexact(body)
     return content
+
+
+def _refuse_inexact(body: bytes) -> None:
+    """Raise Invalid for whole numbers that were read as doubles: they would be passed on as others."""
+    try:
+        exact = json.loads(body, parse_int=lambda text: None if -(2**63) <= int(text) < 2**64 else _INEXACT)
+    except RecursionError:
+        raise Invalid(Fault("", "must not be nested so deep")) from None
+    faults, stack = list[Fault](), [("", exact)]
+    while stack and len(faults) < MAX_FAULTS:
+        pointer, value = stack.pop()
+        if value is _INEXACT:
+            faults.append(Fault(pointer, "a whole number beyond 64 bits cannot be passed on as it is"))
+        elif isinstance(value, (dict, list)):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            stack += [(pointer + pointer_to([key]), child) for key, child in inner]
+    if faults:
+        raise Invalid(*faults)
 
 
 def digest(content: object) -> str:

@@ -54,9 +54,8 @@ def tidy(root: Any, *, has_nul: bool) -> bool:
     stack: list[tuple[Any, int]] = [(root, 1)]
     while stack:
         node, depth = stack.pop()
-        if has_nul and isinstance(node, dict):
-            for key in [key for key in node if "\0" in key]:
-                node[key.replace("\0", " ")] = node.pop(key)
+        if has_nul and isinstance(node, dict) and any("\0" in key for key in node):
+            _rename(node)
         for key, child in list(entries(node)):
             if isinstance(child, (dict, list)):
                 if depth >= MAX_DEPTH:
@@ -68,6 +67,17 @@ def tidy(root: Any, *, has_nul: bool) -> bool:
     return was_cut
 
 
+def _rename(node: dict[str, Any]) -> None:
+    """Name each entry without NUL, in its place, and no two alike."""
+    given = dict(node)
+    node.clear()
+    for key, child in given.items():
+        name = key.replace("\0", " ")
+        while name != key and (name in given or name in node):
+            name += " "
+        node[name] = child
+
+
 def entries(node: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the places of a list or an object, each with what stands there."""
     return iter(node.items()) if isinstance(node, dict) else enumerate(node)
@@ -75,7 +85,7 @@ def entries(node: Any) -> Iterator[tuple[Any, Any]]:
 
 def _number(text: str) -> float | None:
     """Return a number as orjson reads it, None where it would be infinite."""
-    if text.lstrip("-").isdecimal() and len(text) <= 19:
+    if text.lstrip("-").isdecimal() and len(text) <= 20 and -(2**63) <= int(text) < 2**64:
         return int(text)
     value = float(text)
     return value if isfinite(value) else None

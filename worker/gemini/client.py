@@ -122,7 +122,7 @@ class Gemini:
             raise create_error(reply.refusal, create_503=self._create_503)
         if reply.status is None:
             raise _unanswered(reply)
-        created = _created(reply.body) if 200 <= reply.status < 300 else None
+        created = created_by(reply.body) if 200 <= reply.status < 300 else None
         if created is None:
             raise CreateLost(f"create answered with HTTP {reply.status} and no interaction id", status=reply.status)
         return created
@@ -205,7 +205,7 @@ def _unanswered(reply: Reply) -> UpstreamError:
     return CreateRefused(f"create was not sent: {reply.trouble}")
 
 
-def _created(body: bytes) -> Created | None:
+def created_by(body: bytes) -> Created | None:
     """Return the interaction that a 2xx body names, whatever else is odd about it: a paid id is never thrown away."""
     answer = _json_object(body)
     name = answer.get("id")

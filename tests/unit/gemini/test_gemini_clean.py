@@ -30,7 +30,8 @@ def test_plain_json_is_read_as_it_is(value: Any) -> None:
         (b'{"a": 1e999, "b": -1e999, "c": NaN, "d": Infinity}', {"a": None, "b": None, "c": None, "d": None}),
         (b'{"a": %s, "b": 7}' % (b"9" * 5000), {"a": None, "b": 7}),
         (b'{"a": 1e999, "b": 18446744073709551616}', {"a": None, "b": 2.0**64}),
-        (b'{"a": 1e999, "b": 1234567890123456789}', {"a": None, "b": 1234567890123456789}),
+        (b'{"a": 1e999, "b": [-9223372036854775808, 18446744073709551615]}', {"a": None, "b": [-(2**63), 2**64 - 1]}),
+        (b'{"a": 1e999, "b": -9223372036854775809}', {"a": None, "b": -(2.0**63)}),
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
         (b'{"a": "\xff"}', {"a": "\ufffd"}),
         (b'{"a": "line\nbreak\x00"}', {"a": "line\nbreak\x00"}),
@@ -56,6 +57,14 @@ def test_json_of_any_depth_is_read_and_cut_where_it_is_of_no_use(depth: int) -> 
     assert (value["status"], value["last"]) == ("completed", '"]')
     assert was_cut == (2 * depth + 1 > clean.MAX_DEPTH)
     assert orjson.loads(orjson.dumps(value)) == json.loads(orjson.dumps(value)) == value
+
+
+def test_names_with_nul_stay_in_their_place_and_push_out_no_others() -> None:
+    value = {"a": 1, "\0": 2, " ": 3, "b\0": {"c\0d": "\0"}, "  ": 5}
+
+    clean.tidy(value, has_nul=True)
+
+    assert list(value.items()) == [("a", 1), ("   ", 2), (" ", 3), ("b ", {"c d": " "}), ("  ", 5)]
 
 
 @given(body=st.binary(max_size=60) | st.text(alphabet='{}[]":,\\ud80e9.-1 \x00', max_size=60).map(str.encode))
