@@ -55,6 +55,7 @@ class File:
             about="The bytes.",
             media_type="image/png",
             example="(bytes)",
+            others={"audio/wav": "(bytes)", "video/mp4": "(bytes)", "application/pdf": "(bytes)"},
             headers={"ETag": "Never changes.", "Accept-Ranges": "`bytes`", "Content-Disposition": "A file name."},
         ),
         Ok(

@@ -21,7 +21,25 @@ router = APIRouter(tags=["jobs"], default_response_class=Response)
 PICTURES_MAX_BYTES = 16 * 1024 * 1024
 """How many bytes of pictures a page carries in itself; the others are linked."""
 
-EXAMPLE = "# Heat pumps in old buildings\n\nField studies find seasonal factors near 3.1.[^1]\n\n[^1]: [Field study](https://example.com/heat-pumps)\n"
+EXAMPLE = """# Heat pumps in old buildings
+
+Field studies find seasonal factors near 3.1.[^1]
+
+![image](/v1/jobs/job_01kqzv7m3e8f4x2c9t5b6n0hyd/artifacts/0)
+
+[^1]: [Field study](https://example.com/heat-pumps)
+"""
+HTML_EXAMPLE = """<!doctype html>
+<html><head><meta charset="utf-8"><title>Heat pumps in old buildings</title>…</head>
+<body>
+<h1>Heat pumps in old buildings</h1>
+<p>Field studies find seasonal factors near 3.1.<sup><a href="#source-1">[1]</a></sup></p>
+<p><img src="data:image/png;base64,iVBORw0KGgo…" alt="image"></p>
+<section><h2>Sources</h2><ol>
+<li id="source-1"><a href="https://example.com/heat-pumps">Field study</a></li>
+</ol></section>
+</body></html>
+"""
 
 
 @router.get(
@@ -32,7 +50,7 @@ EXAMPLE = "# Heat pumps in old buildings\n\nField studies find seasonal factors 
             about="The output, citations as footnotes; HTML with `Accept: text/html`.",
             media_type=report.MARKDOWN,
             example=EXAMPLE,
-            others={report.HTML: "<!doctype html>…"},
+            others={report.HTML: HTML_EXAMPLE},
         ),
         fails=(*KEYED, NotFound, Conflict, Gone),
     ),
