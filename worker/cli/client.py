@@ -14,6 +14,7 @@ from rich.console import Console
 
 from worker.cli import progress, screen, sheet, submission, text
 from worker.cli.connection import Connection, Unreachable, access
+from worker.cli.glimpse import Glimpse
 
 JOBS, USAGE = "/v1/jobs", "/v1/usage"
 PAGE = 100
@@ -182,7 +183,7 @@ def _await(connection: Connection, job: dict[str, Any], *, as_json: bool) -> Non
 
 def _followed(connection: Connection, job: dict[str, Any], console: Console) -> dict[str, Any]:
     try:
-        with progress.telling(console) as tell:
+        with progress.telling(console, Glimpse(connection, quote(job["id"], safe=""))) as tell:
             tell(job)
             return progress.follow(connection, job, tell)
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 Knows nothing of jobs and imports nothing of the engine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
@@ -22,7 +22,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 PASSING = frozenset({502, 503, 504})
 """Statuses of a service, or the proxy before it, that will soon be back."""
-ANSWER_S, CONNECT_S = 30.0, 5.0
+ANSWER_S, CONNECT_S, STREAM_S = 30.0, 5.0, 60.0
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 
 
@@ -119,6 +119,14 @@ class Connection:
         if content is None:
             raise Refused(f"{self._to.url} does not answer as Nightdesk does; is {URL} right?")
         return content
+
+    def lines(self, path: str, **options: Any) -> Iterator[str]:
+        """The lines of a stream as they come, until it ends; raises Refused, and what the client raises."""
+        with self._client.stream("GET", path, timeout=httpx2.Timeout(STREAM_S, connect=CONNECT_S), **options) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise Refused(self._told(answer))
+            yield from answer.iter_lines()
 
     def _once(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from worker.cli import sheet, text
 from worker.cli.connection import Connection
+from worker.cli.glimpse import Glimpse
 from worker.states import TERMINAL, Status
 
 SETTLED = TERMINAL | {Status.REQUIRES_ACTION}
@@ -40,12 +41,13 @@ def follow(connection: Connection, job: dict[str, Any], tell: Tell) -> dict[str,
 
 
 @contextmanager
-def telling(console: Console) -> Iterator[Tell]:
+def telling(console: Console, glimpse: Glimpse) -> Iterator[Tell]:
     """Gives what shows a job's progress: one living line on a terminal, a line for each change elsewhere."""
     if not console.is_interactive:
         yield _Changes(console).tell
         return
-    line = _LivingLine()
+    glimpse.begin()
+    line = _LivingLine(glimpse)
     with Live(get_renderable=line.render, console=console, refresh_per_second=8, transient=True):
         yield line.tell
 
@@ -63,7 +65,8 @@ class _Changes:
 
 
 class _LivingLine:
-    def __init__(self) -> None:
+    def __init__(self, glimpse: Glimpse) -> None:
+        self._glimpse = glimpse
         self._spinner = Spinner("dots")
         self._job: dict[str, Any] | None = None
 
@@ -73,6 +76,6 @@ class _LivingLine:
     def render(self) -> Spinner:
         if self._job is not None:
             age = text.span(text.seconds_between(self._job["created_at"], text.now()))
-            told = f"{age}  {sheet.progress(self._job)}"
+            told = f"{age}  {sheet.progress(self._job, self._glimpse.latest)}"
             self._spinner.update(text=Text(told, no_wrap=True, overflow="ellipsis"))
         return self._spinner

@@ -21,12 +21,12 @@ def target(job: Job) -> str:
     return line(job.get("agent") or job.get("model"))
 
 
-def progress(job: Job) -> str:
-    """Status, turn, attempt and the latest thought."""
+def progress(job: Job, latest: str = "") -> str:
+    """Status, turn, attempt and the latest that is known of it, a thought unless there is something newer."""
     parts = [line(job["status"]), f"turn {job['turn']}", f"attempt {job['attempt']}"]
     if job["status"] == "scheduled" and job.get("run_at"):
         parts.append(f"until {clock(job['run_at'])}")
-    return ", ".join(parts) + (f": {line(thought)}" if (thought := job["progress"].get("thought")) else "")
+    return ", ".join(parts) + (f": {line(told)}" if (told := latest or job["progress"].get("thought")) else "")
 
 
 def ending(job: Job) -> str:

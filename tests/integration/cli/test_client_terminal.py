@@ -48,8 +48,19 @@ def test_a_terminal_shows_a_living_line_and_a_rendered_report(service: Service, 
     assert code == 0
     assert CLEAR_LINE in written
     assert b"in_progress, turn 1, attempt 1" in written
-    assert b"# Owls" not in written
+    assert b"# Owls\r\n" not in written
     assert b"\x1b[3mhunt\x1b[0m" in written
+
+
+def test_a_watched_job_shows_what_it_is_writing(service: Service, tmp_path: Path) -> None:
+    prompt = f"[[sim: duration=30 text='{'Owls hunt by ear. ' * 60}']]"
+    job_id = service.post("/v1/jobs", {"model": "gemini-3.8-flash", "input": prompt})["id"]
+
+    code, written = on_terminal(service, tmp_path, "watch", job_id)
+
+    assert code == 0
+    assert "attempt 1: \u2026".encode() in written
+    assert b"hunt by" in written
 
 
 def test_a_model_cannot_command_the_terminal(service: Service, tmp_path: Path) -> None:
