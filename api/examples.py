@@ -151,7 +151,16 @@ EVENT = {
 STREAM = (
     "retry: 2000\n\n"
     'id: 1\nevent: job.created\ndata: {"id":"evt_…","object":"event","type":"job.created","sequence":1,…}\n\n'
+    'id: 2\nevent: job.started\ndata: {"id":"evt_…","object":"event","type":"job.started","sequence":2,…}\n\n'
+    "id: 2.e2\nevent: step.start\n"
+    'data: {"event_type":"step.start","index":0,"step":{"type":"thought"},"event_id":"e2"}\n\n'
+    'id: 2.e3\nevent: step.delta\ndata: {"event_type":"step.delta","index":0,"delta":{"type":"thought_summary",'
+    '"content":{"type":"text","text":"Comparing the field studies"}},"event_id":"e3"}\n\n'
     ": still here\n\n"
+    'id: 2.e9\nevent: reset\ndata: {"interaction_id":"v1_…","truncated":false,"steps":[{"type":"thought",'
+    '"summary":[…]},{"type":"model_output","content":[{"type":"text","text":"# Heat pumps in"}]}]}\n\n'
+    'id: 2.e10\nevent: step.delta\ndata: {"event_type":"step.delta","index":1,"delta":{"type":"text",'
+    '"text":" old buildings"},"event_id":"e10"}\n\n'
     'id: 3\nevent: job.completed\ndata: {"id":"evt_…","object":"event","type":"job.completed","sequence":3,…}\n\n'
 )
 DELIVERY = {

@@ -20,7 +20,7 @@ from worker.store import events, jobs
 router = APIRouter(tags=["events"], default_response_class=Response)
 
 STREAM = stream.MEDIA_TYPE
-LAST_EVENT_ID = header("Last-Event-ID", "Go on after this event.", "2")
+LAST_EVENT_ID = header("Last-Event-ID", "Go on after this event, stored or live.", "2.e3")
 
 
 @router.get(
@@ -29,7 +29,10 @@ LAST_EVENT_ID = header("Last-Event-ID", "Go on after this event.", "2")
     responses=answers(
         Ok(
             about="With `Accept: application/json` a page, oldest first. Else a stream: each event has its sequence "
-            "number as id, a comment comes every 15 s, and it ends after the terminal event.",
+            "number as id, a comment comes every 15 s, and it ends after the terminal event. While the job runs, the "
+            "upstream's own `step.*` events come between, as they are, with the id `<sequence>.<upstream event id>` "
+            "where they have one: best effort, never stored. `reset` stands for all of them so far: it has the steps "
+            "that they told, in the place of what was shown.",
             schema=schemas.EventList,
             example=examples.page(examples.EVENT),
             others={STREAM: examples.STREAM},
@@ -47,7 +50,7 @@ async def follow_job(
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most in a page.")] = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """Resumes after `Last-Event-ID` on any process; no stored event is ever lost."""
+    """Resumes after `Last-Event-ID` on any process; no stored event is ever lost. Live steps come while it runs."""
     if headers.preferred(request, [STREAM, view.JSON]) == view.JSON:
         read = partial(_page, job_id=job_id, project_id=who.project_id, cursor_text=cursor, limit=limit)
         return view.answer(await desk.read(read))
