@@ -47,7 +47,8 @@ def calls(server: Server) -> Iterator[tuple[str, str]]:
 
 
 def concrete(path: str) -> str:
-    return path.format(job_id=UNKNOWN, delivery_id="dlv_01kqzvb2q7r1s4w8y3d6g9k0ma", number="0")
+    names = {"job_id": UNKNOWN, "conversation_id": UNKNOWN, "delivery_id": "dlv_01kqzvb2q7r1s4w8y3d6g9k0ma"}
+    return path.format(**names, number="0")
 
 
 def test_every_call_but_the_public_ones_needs_a_key(sqlite_server: Server) -> None:
@@ -126,7 +127,10 @@ def test_an_unknown_job_is_not_found(tenant: Tenant, job_id: str) -> None:
     assert told(tenant.get(f"/v1/jobs/{job_id}")) == (404, "not_found")
 
 
-SOUND = {"respond": {"input": [{"type": "function_result", "call_id": "call_1", "result": "sunny"}]}}
+SOUND: dict[str, Any] = {
+    "plan": {"action": "approve"},
+    "respond": {"input": [{"type": "function_result", "call_id": "call_1", "result": "sunny"}]},
+}
 """Bodies that are right, for calls that look at them before they look for the job."""
 
 
