@@ -5,7 +5,6 @@ resumed one may replay some events and then hang.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ class Pace:
 
     silence_s: float = 120.0
     resumed_silence_s: float = 60.0
+    healthy_s: float = 5.0
+    """How long a stream must have lasted for the next one to follow at once."""
     seek_s: float = 3.0
     """How long a reader's last id may take to be told again before it gets all steps instead."""
     again: Backoff = AGAIN
@@ -63,7 +64,7 @@ class Follower:
         self.history = History()
         self.readers: set[Callable[[], None]] = set()
         self._means = means
-        self._ends: Counter[str] = Counter()
+        self._connects = 0
 
     async def run(self) -> None:
         """Follow until the interaction has ended, or until cancelled."""
@@ -74,32 +75,37 @@ class Follower:
             outcome = "done"
             await self._means.ended(self.job_id, self.upstream_id)
         except Exception as error:  # noqa: BLE001 - recorded: whoever watches still gets what is stored
+            outcome = "crashed"
             telemetry.crashed("live", error, job_id=self.job_id)
         finally:
-            events, connects = self.history.end, sum(self._ends.values())
-            telemetry.count("nightdesk_live_events_total", events)
-            telemetry.tell("live", began, outcome=outcome, job_id=self.job_id, events=events, connects=connects)
+            told = {"job_id": self.job_id, "events": self.history.end, "connects": self._connects}
+            telemetry.count("nightdesk_live_events_total", self.history.end)
+            telemetry.tell("live", began, outcome=outcome, **told)
 
     async def _follow(self) -> None:
-        after, failures = None, 0
+        after, failures, clock = None, 0, asyncio.get_running_loop().time
         while True:
             await self._pause(failures)
+            began = clock()
             news, end = await self._connect(after)
-            self._ends[end.kind] += 1
+            self._connects += 1
             telemetry.count("nightdesk_live_streams_total", outcome=end.kind)
             if end.kind == EndKind.DONE:
                 return
             if end.kind == EndKind.THROTTLED:
-                self._means.throttle.close(end.retry_after_s, asyncio.get_running_loop().time())
-            failures = 0 if news else failures + 1
+                self._means.throttle.close(end.retry_after_s, clock())
+            # One that is all told again and breaks again must not be asked for in a circle.
+            is_healthy = clock() - began >= self._means.pace.healthy_s and (news or end.kind == EndKind.SILENT)
+            failures = 0 if is_healthy else failures + 1
             # What was resumed and brought nothing new hangs or is refused: it is all told again then.
             is_resumable = news or after is None or end.kind in {EndKind.TROUBLE, EndKind.THROTTLED}
             after = self.history.last_event_id if is_resumable else None
 
     async def _pause(self, failures: int) -> None:
-        pause_s = self._means.pace.again.wait_s(failures - 1, self._means.chance()) if failures else 0.0
-        now = asyncio.get_running_loop().time()
-        await asyncio.sleep(max(pause_s, self._means.throttle.until - now))
+        chance = self._means.chance()
+        pause_s = self._means.pace.again.wait_s(failures - 1, chance) if failures else 0.0
+        throttled_s = self._means.throttle.until - asyncio.get_running_loop().time()
+        await asyncio.sleep(max(pause_s, throttled_s * (1 + chance)))
 
     async def _connect(self, after: str | None) -> tuple[int, StreamEnd]:
         """Take in what one stream tells; gives back how much of it was new, and how it ended."""

@@ -117,7 +117,8 @@ def test_a_client_that_goes_away_gives_its_place_back(own_settings: MakeSettings
         job_id = tenant.submit()["id"]
 
         with tenant.http.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # which closes the answer when it goes
+            next(lines)
             eventually(lambda: server.desk.streams.open == 1, what="the place to be taken")
 
         eventually(lambda: server.desk.streams.open == 0, what="the place to be given back")
