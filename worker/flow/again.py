@@ -29,6 +29,7 @@ def retry_draft(
     fields = orjson.loads(body) | choices(job) | {"previous_job_id": job.previous_job_id}
     # What the first submission was allowed to name, its retry may name too.
     origin: dict[str, Any] = {"key_id": key_id, "request_id": request_id, "retry_of": job.id}
+    origin["webhook_config"] = job.webhook_config
     return prepare(context, fields, project_id=project_id, is_admin=True, **origin)
 
 

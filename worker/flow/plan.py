@@ -57,6 +57,7 @@ def draft(context: Context, asked: Asked) -> Draft:
     fields = decided | again.choices(job) | {"previous_job_id": job.id}
     # What the plan's submission was allowed to name, what follows on it may name too.
     origin: dict[str, Any] = {"key_id": asked.key_id, "request_id": asked.request_id}
+    origin["webhook_config"] = job.webhook_config
     return submit.prepare(context, fields, project_id=job.project_id, is_admin=True, **origin)
 
 

@@ -101,6 +101,7 @@ def prepare(
     request_id: str | None = None,
     at: str = "",
     retry_of: str | None = None,
+    webhook_config: dict[str, Any] | None = None,
 ) -> Draft:
     """Validate one job; raises Invalid with every fault, each pointer prefixed by `at`."""
     now = context.clock()
@@ -123,6 +124,7 @@ def prepare(
         raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
     origin = {"project_id": project_id, "key_id": key_id, "request_id": request_id, "retry_of": retry_of}
     job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
+    job.webhook_config = webhook_config
     job.notes = [agents.PREPENDED] if altered else []
     return Draft(
         job=job,

@@ -66,7 +66,7 @@ def moved(context: Context, jobs_moved: Sequence[Job]) -> None:
     # A crowd is left to the sweep, which knows its order.
     hints = [start_hint(job.id, job.turn, job.attempt) for job in queued[:SHOWN]]
     hints += [cancel_hint(job.id) for job in jobs_moved if job.status == Status.CANCELLING]
-    heard = [job for job in jobs_moved if moves.hears(job, EVENTS.get(Status(job.status), ""))]
+    heard = [job for job in jobs_moved if moves.receivers(job, EVENTS.get(Status(job.status), ""))]
     if heard and (context.sender.backlog(DELIVER) or 0) < HINTED_DELIVERIES:
         hints += [_delivery_hint(job) for job in heard] if len(heard) <= SHOWN else [Hint(DELIVER)]
     if hints:
@@ -92,8 +92,9 @@ def cancel_hint(job_id: str) -> Hint:
 
 def _delivery_hint(job: Job) -> Hint:
     """Deliver whatever is due; the message shows which job's event is meant, and to which host."""
-    host = urlsplit(job.webhook_url or "").hostname
-    shown = f"('{job.id}', '{EVENTS[Status(job.status)]}', '{host}')"
+    event_type = EVENTS[Status(job.status)]
+    host = urlsplit(moves.receivers(job, event_type)[0]).hostname
+    shown = f"('{job.id}', '{event_type}', '{host}')"
     return Hint(DELIVER, (), f"{job.id}:deliver:{job.sequence}", shown)
 
 

@@ -137,9 +137,10 @@ def append(
 ) -> Event:
     """Write the event numbered `job.sequence` and one delivery for each subscriber."""
     event = Event(**_event(job, event_type, now))
-    if hears(job, event_type):
+    urls = receivers(job, event_type)
+    if urls:
         event.payload = document.payload(event, document.render(job, outcome, result_expires_at))
-        session.add(_delivery(event, job.webhook_url or "", now))
+        session.add_all([_delivery(event, url, now) for url in urls])
     session.add(event)
     return event
 
@@ -148,7 +149,7 @@ def append_all(session: Session, moved: Iterable[Job], event_type: str, now: dat
     """Write the events of jobs that made the same move together."""
     silent = []
     for job in moved:
-        if hears(job, event_type):
+        if receivers(job, event_type):
             append(session, job, event_type, now)
         else:
             silent.append(_event(job, event_type, now))
@@ -168,10 +169,13 @@ def _event(job: Job, event_type: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def hears(job: Job, event_type: str) -> bool:
-    """Whether the job's own `webhook_url` wants events of this type."""
+def receivers(job: Job, event_type: str) -> list[str]:
+    """Where events of this type go: the job's `webhook_url`, if it wants them, and what its `webhook_config` names."""
     wanted = DEFAULT_EVENTS if job.webhook_events is None else job.webhook_events
-    return bool(job.webhook_url) and event_type in wanted
+    urls = [job.webhook_url] if job.webhook_url and event_type in wanted else []
+    if job.webhook_config and event_type in DEFAULT_EVENTS:
+        urls += job.webhook_config["uris"]
+    return list(dict.fromkeys(urls))
 
 
 def _summary(job: Job) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tests import factories
 from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.models import Delivery, Event, Job
-from worker.store import deliveries
+from worker.store import deliveries, moves
 from worker.store.deliveries import Outcome
 
 UNTIL = NOW + timedelta(seconds=20)
@@ -118,3 +118,33 @@ def test_counting_stops_at_the_limit(store: Store, job_id: str) -> None:
 
     assert [store.read(deliveries.due_count, NOW, limit) for limit in (1, 2, 9)] == [1, 2, 3]
     assert store.read(deliveries.next_due) == NOW
+
+
+def urls(store: Store, job_id: str, event_type: str) -> list[str]:
+    def append(session: Session) -> None:
+        job = session.get_one(Job, job_id)
+        job.sequence += 1
+        moves.append(session, job, event_type, NOW)
+
+    store.write(append)
+    found = store.read(partial(deliveries.of_job, job_id=job_id, before=None, limit=10))
+    return sorted(one.url for one in found)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "expected"),
+    [
+        ("job.started", ["https://a.example/own"]),
+        ("job.completed", ["https://a.example/shared", "https://b.example/more"]),
+        ("job.created", []),
+    ],
+)
+def test_an_event_goes_to_everybody_whom_the_job_names_and_to_nobody_twice(
+    store: Store, event_type: str, expected: list[str]
+) -> None:
+    own = "https://a.example/own" if event_type == "job.started" else "https://a.example/shared"
+    config = {"uris": ["https://a.example/shared", "https://b.example/more", "https://b.example/more"]}
+
+    job_id = store.add(webhook_url=own, webhook_events=["job.started", "job.completed"], webhook_config=config)
+
+    assert urls(store, job_id, event_type) == expected
