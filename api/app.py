@@ -14,6 +14,9 @@ from api.body import BodyLimit
 from api.desk import Desk
 from api.follower import Pace
 from api.form import OVERHEAD_BYTES
+from api.gemini import routes as gemini
+from api.gemini.manners import Manners
+from api.gemini.owed import Owed
 from api.keyring import Keyring
 from api.live import Live
 from api.places import Streams, Uploads
@@ -69,6 +72,7 @@ RESOURCES = (
     health,
     metrics,
     upstream,
+    gemini,
     landing,
 )
 FLUSH_EVERY_S = 5.0
@@ -78,7 +82,11 @@ Send the key as `Authorization: Bearer nd_…`. All times are RFC 3339 in UTC, d
 
 Every error is `application/problem+json` with a stable `code`; its `request_id` is the answer's X-Request-Id.
 
-A POST that may spend takes an `Idempotency-Key`: the same key and body again answer the same job."""
+A POST that may spend takes an `Idempotency-Key`: the same key and body again answer the same job.
+
+An unchanged google-genai client gets durable jobs under `/gemini`, with the key of this service in the place of
+Google's. Python: `genai.Client(api_key="nd_…", http_options={"base_url": "https://…/gemini"})`. JavaScript:
+`new GoogleGenAI({apiKey: "nd_…", httpOptions: {baseUrl: "https://…/gemini"}})`."""
 
 
 def build(
@@ -128,6 +136,7 @@ def build(
     apart = {files.PATH: settings.max_file_bytes + OVERHEAD_BYTES}
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, apart=apart)
     app.add_middleware(Access)
+    app.add_middleware(Manners)
     return app
 
 
@@ -147,11 +156,13 @@ async def _open(
         uploads=Uploads(context.settings.max_uploads),
         rounds=Rounds(context),
         readiness=Readiness(context),
+        owed=Owed(context),
         listener=None if context.settings.gemini_webhooks == "off" else Listener(context),
     )
     desk.writer.start()
     beside = [
-        asyncio.create_task(work) for work in (desk.watch.listen(), desk.watch.look(), _flush(context, flush_every_s))
+        asyncio.create_task(work)
+        for work in (desk.watch.listen(), desk.watch.look(), desk.owed.keep(), _flush(context, flush_every_s))
     ]
     try:
         yield desk

@@ -37,17 +37,25 @@ async def caller(request: Request) -> Caller:
     scheme, _, token = given.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated(f"not a Bearer key: {HINT}")
-    token = token.strip()
+    return await holder(request, token.strip())
+
+
+async def holder(request: Request, token: str) -> Caller:
+    """Whoever holds this key; raises Unauthenticated."""
     desk: Desk = request.app.state.desk
-    holder = await desk.keyring.find(keys.digest(token)) if token.startswith(keys.PREFIX) else None
-    if holder is None:
+    found = await desk.keyring.find(keys.digest(token)) if token.startswith(keys.PREFIX) else None
+    if found is None:
         raise Unauthenticated("this API key does not exist, was revoked or has expired")
-    return Caller(holder.project_id, holder.key_id, holder.scopes)
+    return Caller(found.project_id, found.key_id, found.scopes)
 
 
 async def permitted(request: Request, scope: str) -> Caller:
     """The caller, whose key has the scope; raises Unauthenticated, Forbidden."""
-    who = await caller(request)
+    return entitled(await caller(request), scope)
+
+
+def entitled(who: Caller, scope: str) -> Caller:
+    """The same caller, whose key has the scope; raises Forbidden."""
     if scope not in who.scopes:
         raise Forbidden(f"this API key lacks the scope {scope}")
     return who

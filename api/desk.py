@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
+from api.gemini.owed import Owed
 from api.keyring import Keyring
 from api.live import Live
 from api.memo import Memo
@@ -35,6 +36,7 @@ class Desk:
     uploads: Uploads
     rounds: Rounds
     readiness: Readiness
+    owed: Owed
     listener: Listener | None
     """None where upstream events are off."""
     memo: Memo = field(default_factory=Memo)

@@ -32,6 +32,7 @@ from worker.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_S = 5
+NO_SUCH_PATH = "no such path"
 
 
 class PayloadTooLarge(NightdeskError):
@@ -178,7 +179,7 @@ async def _framework(request: Request, error: Exception) -> Response:
     answer = BY_STATUS.get(error.status_code)
     if answer is None:
         answer = Answer(error.status_code, "http_error", str(error.detail))
-    detail = {404: "no such path", 405: f"{request.method} is not among the methods of this path"}
+    detail = {404: NO_SUCH_PATH, 405: f"{request.method} is not among the methods of this path"}
     headers = dict(error.headers or {})
     if answer is METHOD_NOT_ALLOWED:
         headers = {"Allow": ", ".join(sorted(_allowed(request.app.routes, request)))}

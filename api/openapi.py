@@ -119,9 +119,14 @@ def answers(*good: Ok, fails: Iterable[type[NightdeskError]] = ()) -> Responses:
 
 
 def _failure(answer: Answer) -> dict[str, Any]:
-    headers = ERROR_HEADERS.get(answer.status)
     content = {errors.MEDIA_TYPE: {"schema": ref(Problem), "examples": {}}}
-    return {"description": answer.title, "content": content, **({"headers": _headers(headers)} if headers else {})}
+    return {"description": answer.title, "content": content, **error_headers(answer.status)}
+
+
+def error_headers(status: int) -> dict[str, Any]:
+    """The headers that an error of this status has, for its documentation."""
+    headers = ERROR_HEADERS.get(status)
+    return {"headers": _headers(headers)} if headers else {}
 
 
 def problem(kind: type[NightdeskError]) -> dict[str, Any]:

@@ -121,6 +121,8 @@ class Settings(BaseSettings):
     usage_retention_days: Annotated[int, Field(ge=1)] = 400
     upstream_retention_days: Annotated[int, Field(ge=1, le=3650)] = 55
 
+    hold_s: Annotated[float, Field(gt=0, le=600)] = 600
+
     flower_basic_auth: SecretStr = SecretStr("")
     metrics_public: bool = False
     log_format: Literal["console", "json"] | None = None

@@ -7,6 +7,7 @@ import httpx2
 from jsonschema import Draft202012Validator
 
 PROBLEM = "application/problem+json"
+GEMINI_ERROR = {"type": "object", "properties": {"error": {"required": ["code", "message"]}}, "required": ["error"]}
 UNDOCUMENTED = {405, 413, 500}
 """What any path may answer beside what its call documents."""
 
@@ -26,11 +27,12 @@ class Contract:
         kind = response.headers.get("content-type", "").partition(";")[0]
         assert response.headers["x-request-id"]
         assert response.headers["x-content-type-options"] == "nosniff"
+        is_door = response.request.url.path.startswith("/gemini")
         if response.status_code >= 400:
-            assert kind == PROBLEM or response.request.method == "HEAD", kind
+            assert kind == ("application/json" if is_door else PROBLEM) or response.request.method == "HEAD", kind
         promised = self._promised(response.request.method, response.request.url.path, response.status_code)
         if promised is None:
-            self._validate({"$ref": "#/components/schemas/Problem"}, response)
+            self._validate(GEMINI_ERROR if is_door else {"$ref": "#/components/schemas/Problem"}, response)
             return
         content = promised.get("content", {})
         assert kind in content or not content or response.status_code in {200, 206}, (kind, list(content))

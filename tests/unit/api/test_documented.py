@@ -20,7 +20,8 @@ from worker.settings import Settings
 from worker.states import EVENT_TYPES, Status
 
 DOCUMENT: dict[str, Any] = build(Settings(_env_file=None)).openapi()
-SPENDING = {"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/adopt"} | {
+DOOR = "/gemini/{version}/interactions"
+SPENDING = {"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/adopt", DOOR} | {
     f"/v1/jobs/{{job_id}}/{call}" for call in ("retry", "respond", "plan")
 }
 PUBLIC = {"/healthz", "/readyz", "/v1/upstream/gemini"}
@@ -66,7 +67,10 @@ def test_every_call_is_told_in_full(path: str, method: str, operation: dict[str,
     names = {parameter["name"] for parameter in operation.get("parameters", [])}
     assert ("Idempotency-Key" in names) == (path in SPENDING and method == "post")
     for status, media_type, content in contents(operation):
-        assert (media_type == "application/problem+json") == (status[:1] in "45")
+        if path.startswith(DOOR):
+            assert (content["schema"].get("title") == "GeminiError") == (status[:1] in "45")
+        else:
+            assert (media_type == "application/problem+json") == (status[:1] in "45")
         assert examples(content)
 
 
