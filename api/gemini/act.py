@@ -41,6 +41,8 @@ class Act:
     request: dict[str, Any] = field(repr=False)
     """The create body of its first turn."""
     previous: str | None
+    run: int
+    """How often the upstream failed it and it was run anew."""
     takes: Sequence[Take] = field(default=(), repr=False)
     usage: dict[str, Any] | None = None
     """What its last turn used, which may be known later than what it gave."""
@@ -68,6 +70,7 @@ def load(session: Session, name: Name, project_id: str, now: datetime) -> Act:
     last_turn = next((turn - 1 for turn in begun if turn > name.turn), job.turn)
     body = jobs.body(session, job.id, name.turn)
     made = next((post.created_at for post in posts if post.turn == name.turn), job.created_at)
+    runs = [post.turn for post in posts if post.upstream_id and name.turn <= post.turn <= last_turn]
     act = Act(
         job=job,
         name=name,
@@ -75,6 +78,7 @@ def load(session: Session, name: Name, project_id: str, now: datetime) -> Act:
         made_at=job.created_at if name.turn == 1 else made,
         request=orjson.loads(body) if body else {},
         previous=_previous(session, job, name, begun),
+        run=len(runs) - len(set(runs)),
         takes=_takes(session, job, range(name.turn, last_turn + 1), now),
         usage=next((post.usage for post in reversed(posts) if post.turn == last_turn), None),
     )

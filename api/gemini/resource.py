@@ -57,7 +57,7 @@ def render(act: Act, *, is_fresh: bool, with_input: bool = False) -> Json:
     body = _whole(act, status) if act.has_ended and act.takes else head(act, status)
     if status == "failed":
         body["errors"] = body.get("errors") or errors_of(act)
-    if is_fresh and isinstance(body.get("steps"), list):
+    if is_fresh and steps_of(body):
         body["steps"] = made_steps(act, body["steps"])
     if with_input:
         body["input"] = act.request.get("input")
@@ -100,13 +100,19 @@ def _whole(act: Act, status: str) -> Json:
         if name in ours:
             body[name] = ours[name]
     if len(raws) > 1:
-        body["steps"] = [step for raw in raws for step in raw.get("steps") or []]
+        body["steps"] = [step for raw in raws for step in steps_of(raw)]
         body["usage"] = reduce(total, (raw.get("usage") for raw in raws))
     elif act.usage is not None and not body.get("usage"):
         body["usage"] = act.usage
     if status != CONTINUED:
         body.pop("continuation_token", None)
     return body
+
+
+def steps_of(body: Json) -> list[Any]:
+    """The steps of a body, whatever it holds."""
+    steps = body.get("steps")
+    return steps if isinstance(steps, list) else []
 
 
 def made_steps(act: Act, steps: list[Any]) -> list[Any]:

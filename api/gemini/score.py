@@ -1,7 +1,7 @@
 """An interaction written down as the events of the upstream's stream, each with an id that says how far it is.
 
-Ids are places in what the interaction gave, so that a stream goes on after any of them on any process: step, stage
-(0 begun, 1 under way, 2 done), characters of its text so far, other deltas so far.
+Ids are places in what the interaction gave, so that a stream goes on after any of them on any process: after what the
+upstream told live, too, from what it gave in the end.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from worker.errors import Fault, Invalid
+from worker.gemini.media import KINDS
 
 Json = dict[str, Any]
 
@@ -18,27 +19,43 @@ CHUNK = 512
 """Characters of text in one delta."""
 
 DONE = b"data: [DONE]\n\n"
+BEGUN, UNDER_WAY, OVER = 0, 1, 2
+LAST = 1_000_000
+"""The step after all steps."""
+
 _PART = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _NAMES = ("type", "id", "call_id", "name")
 
 
 class Place(NamedTuple):
-    """How far a stream has come."""
+    """How far a stream has come: in which run, which step, and what of it.
 
+    A job is run anew where the upstream fails for a reason that passes; what was told of the run before is void then.
+    """
+
+    run: int
     step: int
-    stage: int = 0
+    stage: int = BEGUN
     characters: int = 0
+    """Of the step's text so far."""
+    media: int = 0
     others: int = 0
+    """Other deltas since the latest text or medium."""
 
     def __str__(self) -> str:
         return ".".join(map(str, self))
 
+    def after(self, delta: Json) -> "Place":
+        """The place behind this delta of the step."""
+        kind, text = delta.get("type"), delta.get("text")
+        if kind == "text" and isinstance(text, str):
+            return self._replace(stage=UNDER_WAY, characters=self.characters + len(text), others=0)
+        if kind in KINDS:
+            return self._replace(stage=UNDER_WAY, media=self.media + 1, others=0)
+        return self._replace(stage=UNDER_WAY, others=self.others + 1)
 
-START = Place(-3)
-CREATED, UPDATED = Place(-2), Place(-1)
-BEGUN, UNDER_WAY, OVER = 0, 1, 2
-LAST = 1_000_000
-"""The step after all steps."""
+
+START, CREATED, UPDATED = Place(0, -3), Place(0, -2), Place(0, -1)
 
 
 def place(text: str | None) -> Place:
@@ -51,6 +68,11 @@ def place(text: str | None) -> Place:
     return Place(*map(int, parts))
 
 
+def in_run(after: Place, run: int) -> Place:
+    """The same place in this run: the beginning of the steps where they were told of another one."""
+    return after._replace(run=run) if after.run == run or after.step < 0 else UPDATED._replace(run=run)
+
+
 def opening(head: Json) -> Iterator[tuple[Place, Json]]:
     """The events that begin a stream."""
     yield CREATED, {"interaction": head, "event_type": "interaction.created"}
@@ -59,26 +81,39 @@ def opening(head: Json) -> Iterator[tuple[Place, Json]]:
 
 
 def played(steps: list[Any], after: Place) -> Iterator[tuple[Place, Json]]:
-    """The events of the steps that come after a place; a text that was sent in part goes on where it stopped."""
+    """The events of the steps that come after a place in the same run."""
     for number, step in enumerate(steps):
+        begun = Place(after.run, number)
         if number < after.step or not isinstance(step, dict):
             continue
-        begun = after if number == after.step else Place(number, -1)
-        if begun.stage < BEGUN:
-            yield Place(number, BEGUN), {"index": number, "step": _opened(step), "event_type": "step.start"}
-        if begun.stage < OVER:
-            for at, delta in _deltas(step, Place(number, UNDER_WAY), begun):
-                yield at, {"index": number, "delta": delta, "event_type": "step.delta"}
-            yield Place(number, OVER), {"index": number, "event_type": "step.stop"}
+        if begun > after:
+            yield begun, {"index": number, "step": _opened(step), "event_type": "step.start"}
+        at = begun
+        for delta in _deltas(step):
+            before, at = at, at.after(delta)
+            rest = cut(delta, before, at, after)
+            if rest is not None:
+                yield at, {"index": number, "delta": rest, "event_type": "step.delta"}
+        over = Place(after.run, number, OVER)
+        if over > after:
+            yield over, {"index": number, "event_type": "step.stop"}
 
 
-def closing(body: Json) -> Iterator[tuple[Place, Json]]:
+def cut(delta: Json, before: Place, at: Place, after: Place) -> Json | None:
+    """What of a delta between two places comes after a third: a text that was told in part goes on where it stopped."""
+    if at <= after:
+        return None
+    told = after.characters - before.characters if after[:3] == at[:3] else 0
+    return {**delta, "text": delta["text"][told:]} if told > 0 and at.characters > before.characters else delta
+
+
+def closing(body: Json, run: int) -> Iterator[tuple[Place, Json]]:
     """The events that end a stream."""
     if body["status"] == "failed":
         error = (body.get("errors") or [{}])[0]
-        yield Place(LAST), {"error": error, "event_type": "error"}
+        yield Place(run, LAST), {"error": error, "event_type": "error"}
     ended = {name: value for name, value in body.items() if name not in {"steps", "outputs", "input"}}
-    yield Place(LAST, 1), {"interaction": ended, "event_type": "interaction.completed"}
+    yield Place(run, LAST, OVER), {"interaction": ended, "event_type": "interaction.completed"}
 
 
 def _opened(step: Json) -> Json:
@@ -96,22 +131,7 @@ def _opened(step: Json) -> Json:
     return step
 
 
-def _deltas(step: Json, at: Place, after: Place) -> Iterator[tuple[Place, Json]]:
-    """The deltas of a step after a place in it."""
-    for delta in _all_deltas(step):
-        if isinstance(delta.get("text"), str) and delta.get("type") == "text":
-            text, begins = delta["text"], at.characters
-            at = at._replace(characters=begins + len(text))
-            for start in range(max(0, after.characters - begins), len(text), CHUNK):
-                piece = text[start : start + CHUNK]
-                yield at._replace(characters=begins + start + len(piece)), {**delta, "text": piece}
-        else:
-            at = at._replace(others=at.others + 1)
-            if at.others > after.others:
-                yield at, delta
-
-
-def _all_deltas(step: Json) -> Iterator[Json]:
+def _deltas(step: Json) -> Iterator[Json]:
     kind = str(step.get("type"))
     if kind == "thought":
         for content in _listed(step.get("summary")):
@@ -130,10 +150,12 @@ def _all_deltas(step: Json) -> Iterator[Json]:
 def _content_deltas(content: Any) -> Iterator[Json]:
     if not isinstance(content, dict):
         return
-    if content.get("type") != "text" or not isinstance(content.get("text"), str):
+    text = content.get("text")
+    if content.get("type") != "text" or not isinstance(text, str):
         yield content
         return
-    yield {"type": "text", "text": content["text"]}
+    for start in range(0, len(text), CHUNK):
+        yield {"type": "text", "text": text[start : start + CHUNK]}
     if content.get("annotations"):
         yield {"type": "text_annotation_delta", "annotations": content["annotations"]}
 

@@ -1,10 +1,11 @@
-"""An act as the upstream's stream of events: what it gave, from any place on, as soon as it is there.
+"""An act as the upstream's stream of events: live while it runs, as far as that goes, and the rest from what it gave.
 
 A stream ends with `data: [DONE]`; one that is cut, or whose process leaves, goes on by `last_event_id` anywhere.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,9 +15,13 @@ from api.gemini import act, media, resource, score
 from api.gemini.act import Act
 from api.gemini.media import Part
 from api.gemini.names import Name
-from api.gemini.score import CREATED, Place
+from api.gemini.relay import LostError, Relay
+from api.gemini.score import Place
+from api.history import Reset
+from api.live import Start, Watcher
 from api.stream import HEARTBEAT
 from worker.errors import NightdeskError, NotFound, Unavailable
+from worker.states import Status
 
 AT_ONCE_BYTES = 64 * 1024
 Events = Iterable[tuple[Place, dict[str, Any]]]
@@ -24,46 +29,106 @@ Events = Iterable[tuple[Place, dict[str, Any]]]
 
 async def follow(desk: Desk, name: Name, project_id: str, after: Place) -> AsyncGenerator[bytes]:
     """The events after a place, until the act has ended."""
-    with desk.streams.place():
-        with desk.watch.waiting(name.job_id) as waiter:
-            while True:
-                try:
-                    now = desk.context.clock()
-                    seen = await desk.read(partial(act.load, name=name, project_id=project_id, now=now))
-                except (NotFound, Unavailable):
+    with (
+        desk.streams.place(),
+        desk.watch.waiting(name.job_id) as waiter,
+        desk.live.watching(name.job_id, waiter.ring) as watcher,
+    ):
+        reader = _Reader(watcher, after)
+        while not reader.has_ended:
+            if waiter.has_moved:
+                waiter.has_moved = False
+                seen = await _look(desk, name, project_id)
+                if seen is None:
                     return
-                async for chunk in _sent(desk, _opening(seen, after)):
-                    yield chunk
-                after = max(after, score.UPDATED)
-                if seen.has_ended:
-                    break
                 waiter.seen = seen.job.sequence
-                while not await waiter.moved(desk.streams.heartbeat_s):
-                    if desk.watch.is_leaving():
-                        return
-                    yield HEARTBEAT
-        try:
-            async for chunk in _sent(desk, _rest(await run_in_threadpool(_body, seen), after)):
-                yield chunk
-        except NightdeskError:
-            return  # an artifact cannot be read now: the client sees a cut stream, and resumes it
-        yield score.DONE
+                async for chunk in _sent(desk, reader.attend(seen)):
+                    yield chunk
+            if events := reader.live():
+                async for chunk in _sent(desk, events):
+                    yield chunk
+            elif not (reader.has_ended or waiter.has_moved) and not await waiter.moved(desk.streams.heartbeat_s):
+                if desk.watch.is_leaving():
+                    return
+                yield HEARTBEAT
+        async for chunk in _rest(desk, reader):
+            yield chunk
 
 
-def _body(seen: Act) -> dict[str, Any]:
-    media.mark(seen)
-    return resource.render(seen, is_fresh=True)
+async def _look(desk: Desk, name: Name, project_id: str) -> Act | None:
+    """The act as it is; None where it is deleted, or cannot be asked for now."""
+    try:
+        return await desk.read(partial(act.load, name=name, project_id=project_id, now=desk.context.clock()))
+    except (NotFound, Unavailable):
+        return None
 
 
-def _opening(seen: Act, after: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
-    head = resource.head(seen, resource.RUNNING)
-    return ((at, event) for at, event in score.opening(head) if at > after)
+async def _rest(desk: Desk, reader: "_Reader") -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in _sent(desk, await run_in_threadpool(reader.rest)):
+            yield chunk
+    except NightdeskError:
+        return  # an artifact cannot be read now: the client sees a cut stream, and resumes it
+    yield score.DONE
 
 
-def _rest(body: dict[str, Any], after: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
-    steps = body.get("steps")
-    yield from score.played(steps if isinstance(steps, list) else [], max(after, CREATED))
-    yield from ((at, event) for at, event in score.closing(body) if at > after)
+class _Reader:
+    """What one client has been told, and what it is to be told next."""
+
+    def __init__(self, watcher: Watcher, after: Place) -> None:
+        self._watcher = watcher
+        self._after = after
+        self._relay: Relay | None = None
+        self._seen: Act | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is no more than the rest."""
+        return self._seen is not None and self._seen.has_ended
+
+    def attend(self, seen: Act) -> list[tuple[Place, dict[str, Any]]]:
+        """Listen to what runs now; gives back what begins a stream, unless that was told."""
+        self._seen = seen
+        head = resource.head(seen, resource.RUNNING)
+        events = [(at, event) for at, event in score.opening(head) if at.step > self._after.step]
+        self._after = score.in_run(events[-1][0] if events else self._after, seen.run)
+        runs = seen.job.interaction_id if seen.job.status == Status.IN_PROGRESS and seen.is_present else None
+        if (runs or "") != self._watcher.upstream_id:
+            self._watcher.attend(runs, Start(is_whole=True))
+            steps = [step for take in seen.takes for step in resource.steps_of(take.raw)]
+            self._relay = Relay(seen.run, len(resource.made_steps(seen, steps))) if runs else None
+        return events
+
+    def live(self) -> list[tuple[Place, dict[str, Any]]]:
+        """What the upstream has told meanwhile; what it told too long ago is left for the end."""
+        while self._relay is not None and (pieces := self._watcher.take()):
+            try:
+                told = [
+                    event
+                    for piece in pieces
+                    for event in (_lost() if isinstance(piece, Reset) else self._relay.take(piece, self._after))
+                ]
+            except LostError:
+                self._relay = None
+                return []
+            if told:
+                self._after = told[-1][0]
+                return told
+        return []
+
+    def rest(self) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """All that was not told yet, once it has ended."""
+        assert self._seen is not None, "it has ended"
+        media.mark(self._seen)
+        body, run = resource.render(self._seen, is_fresh=True), self._seen.run
+        return chain(
+            score.played(resource.steps_of(body), self._after),
+            ((at, event) for at, event in score.closing(body, run) if at > self._after),
+        )
+
+
+def _lost() -> Iterator[tuple[Place, dict[str, Any]]]:
+    raise LostError
 
 
 async def _sent(desk: Desk, events: Events) -> AsyncGenerator[bytes]:

@@ -64,12 +64,14 @@ def test_a_stream_goes_on_after_any_event_as_if_it_had_not_been_cut() -> None:
 
 
 def test_a_text_goes_on_in_the_middle_of_what_is_one_delta_here() -> None:
-    rest = list(score.played(STEPS, Place(3, score.UNDER_WAY, 700, 0)))
+    rest = list(score.played(STEPS, Place(0, 3, score.UNDER_WAY, 700)))
 
     assert text(rest) == "ä" * 600 + "The end."
 
 
-@pytest.mark.parametrize("text", ["e5", "1.2.3", "1.2.3.4.5", "1.2.3.x", "1.2.3.99999999999", "٣.1.1.1"])
+@pytest.mark.parametrize(
+    "text", ["e5", "1.2.3", "1.2.3.4.5.6.7", "1.2.3.4.5.x", "1.2.3.4.5.99999999999", "٣.1.1.1.1.1"]
+)
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         score.place(text)
