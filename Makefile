@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 
-.PHONY: help install install-dev up test check format bench chaos lock clean
+.PHONY: help install install-dev install-extras up test test-js transcript check format bench chaos lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -23,6 +23,12 @@ help: ## list the targets
 install: .venv/installed ## install the locked versions into .venv
 install-dev: .venv/installed-dev ## the same with what the tests need
 
+tests/js/node_modules/.installed: tests/js/package-lock.json tests/js/node.lock | .venv/bin/python
+	$(BIN)/python -m tests.js.node
+	@touch $@
+
+install-extras: tests/js/node_modules/.installed ## Google's JavaScript client, and Node.js where there is none, for test-js
+
 up: install ## run the whole service on this machine
 	@exec $(BIN)/nightdesk up $(ARGS)
 
@@ -34,6 +40,12 @@ check: install-dev ## format, lint, types and migration drift
 
 test: check ## everything that must pass before a change lands
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-js: install-dev ## the JavaScript client against a whole installation; needs install-extras
+	$(BIN)/python -m tests.js
+
+transcript: install-dev ## record what two programs for Google's endpoint and the door say; needs install-extras
+	$(BIN)/python -m tests.door
 
 format: install-dev ## mend what can be mended by itself
 	$(BIN)/ruff check --fix-only .
@@ -50,4 +62,4 @@ lock: install-dev ## renew the hashed locks from pyproject.toml
 	$(BIN)/$(LOCK) --extra build --extra dev --output-file requirements-dev.lock
 
 clean: ## remove the environment and the local data
-	rm -rf .venv .nightdesk
+	rm -rf .venv .nightdesk tests/js/node_modules

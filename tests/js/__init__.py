@@ -1,0 +1,1 @@
+"""The JavaScript client, tried against a whole installation: `python -m tests.js`."""
