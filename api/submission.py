@@ -108,5 +108,5 @@ def many(desk: Desk, given: Intake, content: dict[str, Any]) -> list[Draft]:
 
 def _prepare(desk: Desk, given: Intake, fields: dict[str, Any], at: str) -> Draft:
     who = given.who
-    told = {"key_id": who.key_id, "request_id": given.request_id, "at": at}
+    told: dict[str, Any] = {"key_id": who.key_id, "request_id": given.request_id, "at": at}
     return submit.prepare(desk.context, fields, project_id=who.project_id, is_admin=who.is_admin, **told)

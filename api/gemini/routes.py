@@ -74,7 +74,7 @@ async def create_interaction(
         desk.streams.check()
     name = await making.make(desk, given, wished, account)
     if wished.is_streamed:
-        return _streamed(_heard(stream.follow(desk, name, who.project_id, score.START), account))
+        return _streamed(desk, _heard(stream.follow(desk, name, who.project_id, score.START), account))
     if wished.is_background:
         answer = await _shown(desk, name, who.project_id, is_fresh=True)
     else:
@@ -118,7 +118,7 @@ async def read_interaction(
     desk.streams.check()
     if request.scope["state"]["is_head"]:
         return Response(media_type=STREAM)
-    return _streamed(stream.follow(desk, interaction_id, who.project_id, after))
+    return _streamed(desk, stream.follow(desk, interaction_id, who.project_id, after))
 
 
 @router.post("/{interaction_id}/cancel", summary="Cancel an interaction", responses=manual.CANCEL)
@@ -187,9 +187,9 @@ async def _to_the_end(chunks: AsyncIterable[Any], account: Account) -> AsyncIter
     account.is_answered = True
 
 
-def _streamed(events: AsyncGenerator[bytes]) -> Response:
+def _streamed(desk: Desk, events: AsyncGenerator[bytes]) -> Response:
     told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventStream(events, headers=told, media_type=STREAM)
+    return EventStream(events, told, desk.streams.send_s)
 
 
 async def _heard(events: AsyncGenerator[bytes], account: Account) -> AsyncGenerator[bytes]:
