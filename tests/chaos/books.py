@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 
 from tests.chaos import receiver
 from tests.chaos.evidence import Evidence
@@ -148,22 +149,26 @@ def nothing_is_bought_twice(evidence: Evidence) -> Found:
         made, rows = evidence.made[job.id], evidence.interactions.get(job.id, [])
         if len(made) > len(rows):
             yield Violation(CREATE, f"{job.id}: {len(made)} created upstream, {len(rows)} rows")
-        if job.on_unknown_create == "fail" and len(made) > 1 + sum(row.status == "failed" for row in rows[:-1]):
+        if job.on_unknown_create == "fail" and len(made) > job.turn + sum(row.status == "failed" for row in rows[:-1]):
             yield Violation(CREATE, f"{job.id}: {len(made)} created under `fail`")
-        if job.on_unknown_create == "fail" and job.attempt == 1 and evidence.posts.get(job.id, 0) > 1 + job.refusals:
+        is_first = (job.turn, job.attempt) == (1, 1)
+        if job.on_unknown_create == "fail" and is_first and evidence.posts.get(job.id, 0) > 1 + job.refusals:
             yield Violation(CREATE, f"{job.id}: {evidence.posts[job.id]} POSTs under `fail`, {job.refusals} refused")
         if job.status == Status.COMPLETED and not made:
             yield Violation(CREATE, f"{job.id} completed and nothing was created for it")
-        if len({(row.turn, row.attempt) for row in rows}) < len(rows) or len(rows) > max(job.max_attempts, 2):
-            yield Violation(CREATE, f"{job.id}: {len(rows)} POSTs for {job.attempt} attempts")
+        attempts = Counter(row.turn for row in rows)
+        is_doubled = len({(row.turn, row.attempt) for row in rows}) < len(rows)
+        if is_doubled or max(attempts.values(), default=0) > max(job.max_attempts, 2):
+            yield Violation(CREATE, f"{job.id}: {len(rows)} POSTs for {job.attempt} attempts at turn {job.turn}")
         yield from _reasons(job, rows)
         yield from _strangers(evidence, job, rows)
 
 
 def _reasons(job: Job, rows: list[Interaction]) -> Found:
-    """Every POST but the last had its answer lost, or its run failed upstream."""
-    for row in rows[:-1]:
-        if row.upstream_id is not None and not row.orphan and row.status != "failed":
+    """Every POST but the last had its answer lost, or its run failed upstream, or it asked and was answered."""
+    for row, later in pairwise(rows):
+        is_answered = row.status == "requires_action" and later.turn == row.turn + 1
+        if row.upstream_id is not None and not row.orphan and row.status != "failed" and not is_answered:
             yield Violation(CREATE, f"{job.id} was bought again after attempt {row.attempt} was {row.status}")
 
 
@@ -178,6 +183,18 @@ def _strangers(evidence: Evidence, job: Job, rows: list[Interaction]) -> Found:
         is_left = one["id"] in named and one["status"] not in ENDED and job.status in TERMINAL
         if is_left and MAY_STILL_RUN not in job.notes:
             yield Violation(CREATE, f"{job.id} is {job.status} and its run goes on upstream")
+
+
+def answers_count_once(evidence: Evidence) -> Found:
+    """A job that asked was answered once each time: so many turns, so many events, so many runs that ended so."""
+    for job in evidence.jobs.values():
+        told = [event.type for event in evidence.events.get(job.id, [])].count(EVENTS[Status.REQUIRES_ACTION])
+        asked = sum(row.status == "requires_action" for row in evidence.interactions.get(job.id, []))
+        owed = evidence.accepted[job.id].answers if job.id in evidence.accepted else 0
+        if job.status == Status.COMPLETED and (job.turn, told, asked) != (owed + 1, owed, owed):
+            yield Violation(
+                CREATE, f"{job.id} asked {told} times in {job.turn} turns, {asked} runs did, {owed} ordered"
+            )
 
 
 def results_are_the_upstreams(evidence: Evidence) -> Found:
@@ -252,6 +269,7 @@ RULES: tuple[Callable[[Evidence], Found], ...] = (
     streams_tell_every_event,
     every_event_arrives,
     nothing_is_bought_twice,
+    answers_count_once,
     results_are_the_upstreams,
     nothing_is_held_for_ever,
     answers_are_documented,

@@ -16,6 +16,7 @@ import httpx2
 
 from tests.chaos.orders import Order
 from tests.chaos.watcher import Watcher
+from worker.states import TERMINAL
 
 THREADS = 6
 TIMEOUT_S = 10.0
@@ -25,6 +26,7 @@ RACED, WATCHED = 8, 6
 
 STREAMS = 40
 
+LOOK_AGAIN_S = 0.5
 AGAIN_S = (0.2, 0.5, 1.0, 2.0)
 TRY_LATER = frozenset({429, 503})
 
@@ -132,6 +134,8 @@ class Clients:
         self._plan(now_s, partial(self._read_back, order))
         if order.number % self._every == 0:
             self.watcher.follow(order.job_ids[0])
+        if order.answers:
+            self._plan(now_s, partial(self._answer, order, 1))
         if order.cancel_after_s is not None:
             self._plan(now_s + order.cancel_after_s, partial(self._cancel, order))
 
@@ -140,6 +144,26 @@ class Clients:
         answer = self._ask(client, "GET", f"/v1/jobs/{order.job_ids[0]}")
         if answer is None or answer.status_code != 200:
             self.faults.append(f"order {order.number} was answered 202 and then could not be read")
+
+    def _answer(self, order: Order, turn: int, client: httpx2.Client) -> None:
+        """Answer a turn's calls as soon as the job asks; whoever forgot to would let it expire."""
+        path = f"/v1/jobs/{order.job_ids[0]}"
+        seen = self._ask(client, "GET", path)
+        job = seen.json() if seen is not None and seen.status_code == 200 else {}
+        if job.get("status") in TERMINAL:
+            return
+        if (job.get("status"), job.get("turn")) != ("requires_action", turn):
+            self._plan(monotonic() - self._began + LOOK_AGAIN_S, partial(self._answer, order, turn))
+            return
+        result = {"type": "function_result", "result": order.result(turn)}
+        given = [result | {"call_id": call["id"]} for call in job["required_action"]["function_calls"]]
+        key = {"Idempotency-Key": f"{order.key} answer {turn}"}
+        told = self._ask(client, "POST", f"{path}/respond", json={"input": given}, headers=key)
+        if told is not None and told.status_code == 202:
+            if turn < order.answers:
+                self._plan(monotonic() - self._began, partial(self._answer, order, turn + 1))
+        elif told is None or told.status_code != 409 or order.cancel_after_s is None:
+            self.faults.append(f"an answer to order {order.number} was not taken")
 
     def _replay(self, order: Order, client: httpx2.Client) -> None:
         """The same key and body, sent by two clients at once, give the same jobs."""

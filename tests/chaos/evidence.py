@@ -1,6 +1,6 @@
 """What the books are checked with, gathered once when a run is over: each party's own account of what happened."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,7 +72,10 @@ class Evidence:
     @cached_property
     def posts(self) -> Mapping[str, int]:
         """How many creates of each job arrived upstream, as far as that remembers."""
-        return {job_id: self.asked.get(name, 0) for name, job_id in self._by_hash.items()}
+        found: Counter[str] = Counter()
+        for name, job_id in self._by_hash.items():
+            found[job_id] += self.asked.get(name, 0)
+        return found
 
     @cached_property
     def bodies_ordered(self) -> Mapping[str, dict[str, Any]]:
@@ -86,7 +89,11 @@ class Evidence:
 
     @cached_property
     def _by_hash(self) -> Mapping[str, str]:
-        return {prompt_hash(body["input"]): job_id for job_id, body in self.bodies_ordered.items()}
+        return {
+            prompt_hash(words): job_id
+            for job_id, body in self.bodies_ordered.items()
+            for words in self.accepted[job_id].prompts(body)
+        }
 
 
 def gather(site: Site, clients: Clients) -> Evidence:

@@ -13,6 +13,10 @@ BATCH = 3
 LARGE = "[[sim: size=300kb]]"
 """A result that does not fit into a webhook."""
 
+LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}}
+CALLS, ANSWERS = 2, 2
+"""How many functions a job that asks calls at first, and how often it asks before it is content."""
+
 SINGLE, BATCHED = "/v1/jobs", "/v1/jobs/batch"
 
 
@@ -33,6 +37,8 @@ class Mix:
     """Directives for the simulator, each with the share of jobs that carry it."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields that every job has."""
+    asks: int = 0
+    """One order in so many, where it is one for a model, calls functions and waits for their results; 0: none."""
 
 
 @dataclass(slots=True)
@@ -45,6 +51,8 @@ class Order:
     due_s: float = 0.0
     after: int | None = None
     cancel_after_s: float | None = None
+    answers: int = 0
+    """How often its job asks for results of functions."""
     job_ids: list[str] = field(default_factory=list)
     replayed_ids: list[str] = field(default_factory=list)
     """What the same POST, sent by another client at the same time, was answered with."""
@@ -56,6 +64,16 @@ class Order:
     def path(self) -> str:
         """Where it is posted."""
         return SINGLE if len(self.bodies) == 1 else BATCHED
+
+    def result(self, turn: int) -> str:
+        """What each call of a turn is answered with; it makes the model ask again, but for the last."""
+        said = f"{self.key} was answered {turn} times."
+        return said if turn >= self.answers else f"{said} [[sim: calls=1]]"
+
+    def prompts(self, body: Mapping[str, Any]) -> list[str]:
+        """The words of each create that the job of this body sends, turn by turn."""
+        answers = ["\n".join([self.result(1)] * CALLS), *(self.result(turn) for turn in range(2, self.answers + 1))]
+        return [body["input"], *answers[: self.answers]]
 
     def content(self, previous_job_id: str | None) -> dict[str, Any]:
         """The request's body."""
@@ -73,8 +91,17 @@ def draw(rng: Random, mix: Mix, *, number: int, over_s: float, hook: str) -> lis
         order.number, order.due_s = place, place * over_s / number
         if place > 4 and len(order.bodies) == 1 and rng.random() < mix.followers:
             order.after = rng.randrange(place)
+        if mix.asks and place % mix.asks == 1 and len(order.bodies) == 1 and "model" in order.bodies[0]:
+            _ask(order)
         made.append(order)
     return made
+
+
+def _ask(order: Order) -> None:
+    """Nothing is drawn for it: a seed gives the same orders with and without."""
+    (body,) = order.bodies
+    order.answers = ANSWERS
+    order.bodies = [body | {"input": f"{body['input']} [[sim: calls={CALLS}]]", "tools": [LOOK]}]
 
 
 def _order(rng: Random, mix: Mix, name: str, hook: str) -> Order:

@@ -112,6 +112,31 @@ BROKEN: dict[str, dict[str, Case]] = {
                 },
             ),
         ),
+        "an answer made two runs": (
+            "2 POSTs for 1 attempts at turn 2",
+            lambda e: replace(
+                e,
+                jobs={JOB: job(turn=2, on_unknown_create="retry")},
+                interactions={JOB: [row(token="b", upstream_id=None, turn=2), row(turn=2)]},
+            ),
+        ),
+        "a turn that nobody asked for": (
+            "asked 0 times in 2 turns",
+            lambda e: replace(e, jobs={JOB: job(turn=2)}),
+        ),
+        "an answer came to a run that had not asked": (
+            "was bought again",
+            lambda e: replace(e, interactions={JOB: [row(token="b", upstream_id="v1_other"), row(turn=2)]}),
+        ),
+        "a job asked and nobody was told": (
+            "asked 0 times in 2 turns, 1 runs did, 1 ordered",
+            lambda e: replace(
+                e,
+                orders=[replace(e.orders[0], answers=1)],
+                jobs={JOB: job(turn=2)},
+                interactions={JOB: [row(token="b", upstream_id="v1_asked", status="requires_action"), row(turn=2)]},
+            ),
+        ),
         "an unknown run that no lost answer explains": (
             "1 unknown runs, 0 lost answers",
             lambda e: replace(e, upstream=[run(id="v1_other")]),
@@ -249,6 +274,29 @@ CASES = [(kind, what) for kind, cases in BROKEN.items() for what in cases]
 
 def test_a_run_in_which_all_went_well_breaks_nothing() -> None:
     assert check(good(), Terms()) == []
+
+
+def test_a_job_that_asked_and_was_answered_breaks_nothing() -> None:
+    order = replace(good().orders[0], answers=1)
+    first, second = map(prompt_hash, order.prompts(order.bodies[0]))
+    asked = row(token="b", upstream_id="v1_asked", status="requires_action")
+    kinds = ("job.created", "job.started", "job.requires_action", "job.started", "job.completed")
+    told = [event(place, kind, payload=b"{}" if place in {3, 5} else None) for place, kind in enumerate(kinds, 1)]
+    lines = [line(webhook_id=f"evt_{place}", sequence=place, type=kinds[place - 1]) for place in (3, 5)]
+    evidence = replace(
+        good(),
+        orders=[order],
+        jobs={JOB: job(turn=2, sequence=5)},
+        events={JOB: told},
+        deliveries={f"evt_{place}": [delivery(id=f"dlv_{place}", event_id=f"evt_{place}")] for place in (3, 5)},
+        interactions={JOB: [asked, row(turn=2)]},
+        upstream=[run(id="v1_asked", status="requires_action", prompt_hash=first), run(prompt_hash=second)],
+        asked={first: 1, second: 1},
+        received=lines,
+        streamed={JOB: list(enumerate(kinds, 1))},
+    )
+
+    assert check(evidence, Terms()) == []
 
 
 def test_a_receiver_that_only_fails_must_be_tried_and_no_more() -> None:
