@@ -11,9 +11,10 @@ from tests import factories
 from tests.integration.engine.asking import request, settled
 from tests.integration.engine.engine import AGENT, Engine
 from worker.errors import Conflict, IdempotencyReused, Invalid, NotFound
-from worker.flow import plan, submit
+from worker.flow import adopt, plan, submit
 from worker.flow.submit import Accepted, Order
 from worker.gemini import planning
+from worker.gemini.request import build
 from worker.models import Job
 
 CONFIG = {"type": "deep-research", "collaborative_planning": True, "visualization": "auto"}
@@ -209,6 +210,25 @@ def test_a_key_that_an_edit_has_used_approves_nothing_and_stands_in_nobodys_way(
     assert isinstance(submit.accept(engine.context, [late])[0], IdempotencyReused)
 
     assert decide(engine, job_id, key="another").jobs[0].previous_job_id == job_id
+
+
+def test_a_plan_made_elsewhere_is_decided_on_as_far_as_the_upstream_repeats_its_request(engine: Engine) -> None:
+    asked = {"agent": AGENT, "input": "Owls at night.", "agent_config": CONFIG}
+    name = engine.context.gemini.create(build(asked)).result(30).upstream_id
+    plan_ = [{"type": "model_output", "content": [{"type": "text", "text": "First, owls."}]}]
+    body = {"status": "completed", "agent": AGENT, "agent_config": CONFIG, "steps": plan_}
+    engine.control.direct(name, body=body, finish=True)
+    order = Order(engine.project_id, (), "/v1/jobs/adopt")
+    given = adopt.Asked(order=order, fields={"interaction_id": name}, is_admin=True)
+    adopted = adopt.take_over(engine.context, given).jobs[0].id
+    engine.poll()
+    assert engine.status(adopted) == "completed"
+
+    (job,) = decide(engine, adopted).jobs
+
+    assert (engine.start(job.id), job.max_attempts) == ("started", 1)
+    assert request(engine, job.id)["agent_config"] == {**CONFIG, "collaborative_planning": False}
+    assert request(engine, job.id)["previous_interaction_id"] == name
 
 
 def test_a_plan_past_the_upstreams_retention_is_not_approved(engine: Engine) -> None:

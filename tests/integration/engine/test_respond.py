@@ -5,6 +5,7 @@ from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
+import orjson
 import pytest
 
 from tests import factories
@@ -13,6 +14,7 @@ from tests.integration.engine.engine import Engine, Killed
 from worker.errors import Conflict, Gone, IdempotencyReused, Invalid, NotFound
 from worker.flow import remove, respond
 from worker.flow.submit import Accepted
+from worker.models import Event
 
 PICTURE = {"type": "image", "mime_type": "image/png", "data": "aGVsbG8="}
 CONTENTS = [{"type": "text", "text": "See:"}, PICTURE]
@@ -409,6 +411,16 @@ def test_a_follower_waits_for_the_last_turn(engine: Engine) -> None:
     engine.start(follower)
 
     assert request(engine, follower)["previous_interaction_id"] == done.interaction_id
+
+
+def test_a_webhook_tells_what_is_asked_and_where_to_answer(engine: Engine) -> None:
+    job_id = asking(engine, calls=2, webhook_url="https://hooks.example/in")
+
+    (told,) = [orjson.loads(row.payload) for row in engine.rows(Event, job_id) if row.payload]
+
+    assert (told["type"], told["data"]["status"]) == ("job.requires_action", "requires_action")
+    assert [call["id"] for call in told["data"]["required_action"]["function_calls"]] == call_ids(engine, job_id)
+    assert told["data"]["links"]["respond"] == f"/v1/jobs/{job_id}/respond"
 
 
 @pytest.mark.parametrize(
