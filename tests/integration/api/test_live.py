@@ -17,7 +17,6 @@ from tests.integration.api.serving import Server, Tenant, prepared, serving, sta
 from tests.waiting import eventually
 from worker.dev.simulator import Options, SimulatorServer
 from worker.flow import poll
-from worker.models import JobInput
 from worker.retry import Backoff
 from worker.states import TERMINAL, Status
 from worker.store import jobs, moves
@@ -330,7 +329,9 @@ def test_the_next_turn_goes_on_in_the_same_stream(first: Server, tenant: Tenant,
         eventually(lambda: any("function_call" in str(one.data) for one in follower.live))
         eventually(lambda: poll.run(first.context) and follower.stored[-1:] == ["job.requires_action"])
         eventually(lambda: not first.desk.live.followed)
-        _answer(first, job.job_id)
+        (call,) = tenant.get(f"/v1/jobs/{job.job_id}").json()["required_action"]["function_calls"]
+        result = {"type": "function_result", "call_id": call["id"], "name": call["name"], "result": {"sky": "clear"}}
+        assert tenant.post(f"/v1/jobs/{job.job_id}/respond", {"input": [result]}).status_code == 202
         job.start()
         job.go_on(0.5)
         eventually(lambda: follower.text)
@@ -339,17 +340,6 @@ def test_the_next_turn_goes_on_in_the_same_stream(first: Server, tenant: Tenant,
     assert follower.stored == ["job.created", "job.started", "job.requires_action", "job.started", "job.completed"]
     assert {one.last_id.partition(".")[0] for one in follower.live} == {"2", "4"}
     assert not follower.resets
-
-
-def _answer(server: Server, job_id: str) -> None:
-    """Queue the job's next turn."""
-    now, sources = server.context.clock(), {Status.REQUIRES_ACTION}
-    values = {"turn": 2, "due_at": now, "interaction_id": None, "required_action": None, "claim": None, "sent_at": None}
-    with server.context.database.write() as session:
-        body = session.get_one(JobInput, (job_id, 1)).body
-        session.add(JobInput(job_id=job_id, turn=2, body=body))
-        moved = moves.move(session, job_id, sources=sources, target=Status.QUEUED, now=now, values=values)
-    assert moved is not None
 
 
 def test_the_end_of_the_upstreams_stream_makes_the_poll_happen_now(first: Server, tenant: Tenant, run: Any) -> None:
