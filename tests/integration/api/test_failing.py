@@ -41,9 +41,10 @@ def told(answer: httpx2.Response) -> tuple[int, str]:
 
 
 def calls(server: Server) -> Iterator[tuple[str, str]]:
+    """Every call but those of the door, which fails in another API's manners."""
     for path, operations in server.contract.document["paths"].items():
-        for method in operations:
-            yield method, path
+        if not path.startswith("/gemini/"):
+            yield from ((method, path) for method in operations)
 
 
 def concrete(path: str) -> str:
@@ -115,7 +116,7 @@ def test_each_call_needs_its_scope(sqlite_server: Server) -> None:
         assert all(key.http.request(method, concrete(path)).status_code != 403 for key in others), (method, path)
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks", "/v1/audit", "/gemini/v1/interactions"])
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks", "/v1/audit"])
 def test_an_unknown_path_is_not_found(sqlite_server: Server, path: str) -> None:
     assert told(sqlite_server.client().get(path)) == (404, "not_found")
 
