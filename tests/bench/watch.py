@@ -1,6 +1,7 @@
 """Watch: a thousand streams at one API process over fifty running jobs, beside the barest fan-out of the same steps.
 
-A delta is late by the time that a direct reader of the upstream had it before; the end of a job by its own stamp.
+A delta is late by the time that a direct reader of the upstream had it before; the end of a job by its own stamp. All
+runs begin together and say as much: every second or so comes a burst of a delta for each of the thousand.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from tests.waiting import eventually
 
 WATCHERS, JOBS, WINDOW_S = 1000, 50, 30.0
 RUN = "Tell of owls. [[sim: duration={duration_s:g} size=30kb]]"
-DELTA_P99_MS, END_P99_MS = 250, 1000
+DELTA_P99_MS, END_P99_MS = 500, 1000
 COLUMNS = (
     "program",
     "database",
