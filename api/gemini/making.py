@@ -13,6 +13,7 @@ from api.gemini.names import Name
 from api.gemini.owed import Account, Debt
 from api.gemini.wish import Wish
 from api.submission import Intake
+from worker.errors import NightdeskError
 from worker.flow import respond
 from worker.flow.respond import Asked
 from worker.flow.submit import Draft, Order
@@ -23,10 +24,13 @@ PATH = "/gemini/interactions"
 async def make(desk: Desk, given: Intake, wish: Wish, account: Account) -> Name:
     """Make it, and put its answer on the account if it is owed; raises what refuses a submission."""
     key = given.key or given.digest
-    follows = chain.Next()
-    if wish.previous is not None:
-        resolve = partial(chain.resolve, previous=wish.previous, key=key, project_id=given.who.project_id)
-        follows = await desk.read(resolve)
+    try:
+        follows = await _follows(desk, given, wish, key)
+    except NightdeskError as error:
+        if given.key is None:
+            raise
+        # What it went on from may have changed since: a replay is answered as the first time.
+        return Name((await submission.take(desk, given, partial(_refuse, error), is_quick=True)).jobs[0].id)
     if follows.made is not None:
         return follows.made
     if follows.answers is not None:
@@ -48,6 +52,16 @@ async def _owing(desk: Desk, given: Intake, draft: Callable[[], list[Draft]], ac
     if drafts:
         await desk.writer.submit(Order(project_id, drafts, path, account.debt.job_id, given.digest))
     return Name(account.debt.job_id)
+
+
+async def _follows(desk: Desk, given: Intake, wish: Wish, key: str) -> chain.Next:
+    if wish.previous is None:
+        return chain.Next()
+    return await desk.read(partial(chain.resolve, previous=wish.previous, key=key, project_id=given.who.project_id))
+
+
+def _refuse(error: NightdeskError) -> list[Draft]:
+    raise error
 
 
 def _answer(desk: Desk, given: Intake, wish: Wish, to: Name, key: str) -> Name:

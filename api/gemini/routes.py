@@ -18,13 +18,12 @@ from api.gemini.guard import Author, Reader
 from api.gemini.media import Part
 from api.gemini.names import Name, Named
 from api.gemini.owed import Account
-from api.stream import EventStream
+from api.stream import MEDIA_TYPE, EventStream
 from worker.errors import Conflict, NotFound
 from worker.flow import cancel, remove
 from worker.states import TERMINAL
 
 VERSIONS = ("v1", "v1beta")
-STREAM = "text/event-stream"
 CANCEL_WAIT_S = 5.0
 """How long a cancel waits for its end, before it says what the upstream would."""
 
@@ -117,7 +116,7 @@ async def read_interaction(
     await desk.read(partial(act.load, name=interaction_id, project_id=who.project_id, now=desk.context.clock()))
     desk.streams.check()
     if request.scope["state"]["is_head"]:
-        return Response(media_type=STREAM)
+        return Response(media_type=MEDIA_TYPE)
     return _streamed(desk, stream.follow(desk, interaction_id, who.project_id, after))
 
 

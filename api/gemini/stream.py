@@ -50,6 +50,7 @@ async def follow(desk: Desk, name: Name, project_id: str, after: Place) -> Async
             elif not (reader.has_ended or waiter.has_moved) and not await waiter.moved(desk.streams.heartbeat_s):
                 if desk.watch.is_leaving():
                     return
+                watcher.retry()
                 yield HEARTBEAT
         async for chunk in _rest(desk, reader):
             yield chunk
@@ -122,9 +123,15 @@ class _Reader:
         media.mark(self._seen)
         body, run = resource.render(self._seen, is_fresh=True), self._seen.run
         return chain(
-            score.played(resource.steps_of(body), self._after),
+            score.played(resource.steps_of(body) or _old_steps(body), self._after),
             ((at, event) for at, event in score.closing(body, run) if at > self._after),
         )
+
+
+def _old_steps(body: dict[str, Any]) -> list[Any]:
+    """The outputs of the older schema, which some models still answer with, count as one step."""
+    outputs = body.get("outputs")
+    return [{"type": "model_output", "content": outputs}] if isinstance(outputs, list) else []
 
 
 def _lost() -> Iterator[tuple[Place, dict[str, Any]]]:

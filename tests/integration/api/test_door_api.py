@@ -10,18 +10,21 @@ import httpx2
 import orjson
 import pytest
 import sqlalchemy as sa
+from google import genai
 from sqlmodel import col
 
 from api.gemini.owed import ALIVE
+from api.places import Streams
 from tests.conftest import MakeSettings
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant, serving
 from tests.waiting import eventually
 from worker.models import Delivery, Event, Idempotency, Job, JobInput
 from worker.states import Status
-from worker.store import moves, owed
+from worker.store import moves, owed, removals
 
 PATH = "/gemini/v1/interactions"
+HEARTBEAT = ": still here"
 HELLO = {"model": "gemini-3.8-flash", "input": "Say hello."}
 BACKGROUND = HELLO | {"background": True}
 STEPS = [
@@ -300,6 +303,23 @@ def test_an_idempotency_key_is_honoured(tenant: Tenant) -> None:
     assert error(other) == (400, "invalid_request")
 
 
+def test_a_replay_is_answered_though_what_it_went_on_from_is_gone(
+    server: Server, tenant: Tenant, worker: Worker
+) -> None:
+    before = create(tenant)["id"]
+    worker.complete(before)
+    body, headers = BACKGROUND | {"previous_interaction_id": before}, {"Idempotency-Key": "after"}
+    first = tenant.http.post(PATH, json=body, headers=headers).json()["id"]
+    with server.context.database.write() as session:
+        removals.job(session, before)
+
+    again = tenant.http.post(PATH, json=body, headers=headers)
+    other = tenant.http.post(PATH, json=body, headers={"Idempotency-Key": "another"})
+
+    assert again.json()["id"] == first
+    assert error(other) == (404, "not_found")
+
+
 def test_equal_creates_that_were_answered_are_jobs_of_their_own(tenant: Tenant) -> None:
     names = {create(tenant)["id"] for _ in range(3)}
 
@@ -523,6 +543,40 @@ def test_a_stream_of_a_failure_says_why(guest: Tenant, local: Worker) -> None:
 
     assert events[-2]["error"] == {"code": "upstream_failed", "message": "it broke"}
     assert events[-1]["interaction"]["status"] == "failed"
+
+
+def test_the_client_takes_signs_of_life_for_what_they_are(own_settings: MakeSettings) -> None:
+    streams = Streams(heartbeat_s=0.02)
+    with serving(own_settings(), streams=streams) as server:
+        tenant, worker = server.tenant(), Worker(server.context)
+        name = create(tenant)["id"]
+        client = genai.Client(api_key=tenant.token, http_options={"base_url": f"{server.url}/gemini"})
+        calls: Any = client.interactions
+        stream = calls.get(name, stream=True)
+        begun = [next(stream), next(stream)]
+        with tenant.http.stream("GET", f"{PATH}/{name}?stream=true") as another:
+            assert any(line == HEARTBEAT for line in another.iter_lines())
+        with ThreadPoolExecutor() as pool:
+            rest = pool.submit(list, stream)
+            worker.start(name)
+            worker.finish(name, raw=RAW)
+            kinds = [event.event_type for event in [*begun, *rest.result()]]
+        client.close()
+
+    assert (kinds[0], kinds[-1]) == ("interaction.created", "interaction.completed")
+    assert len(kinds) == 6
+
+
+def test_what_the_older_schema_gave_is_one_step(guest: Tenant, local: Worker) -> None:
+    name = create(guest)["id"]
+    local.start(name)
+    raw = {key: value for key, value in RAW.items() if key != "steps"} | {"outputs": [{"type": "text", "text": "La."}]}
+    local.finish(name, raw=raw)
+
+    deltas = [event["delta"] for event in frames(guest.get(f"{PATH}/{name}?stream=true").text) if "delta" in event]
+
+    assert deltas == raw["outputs"]
+    assert get(guest, name)["outputs"] == raw["outputs"]
 
 
 def test_streams_have_a_place_or_are_told_to_come_again(sqlite_server: Server, guest: Tenant) -> None:
