@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -29,8 +29,8 @@ class Artifacts:
         else:
             self._store = from_url(url, retry_config=RETRY)
 
-    def put(self, key: str, data: bytes) -> None:
-        """Store the bytes; raises ArtifactStoreError."""
+    def put(self, key: str, data: bytes | IO[bytes]) -> None:
+        """Store bytes, or those of a file from where it stands; raises ArtifactStoreError."""
         try:
             obstore.put(self._store, key, data)
         except (BaseError, OSError) as error:

@@ -182,6 +182,20 @@ def test_media_become_artifacts(client: httpx2.Client, model: str, kind: str, mi
     assert job["output_text"] is None
 
 
+def test_media_that_are_delivered_by_uri_become_artifacts_too(client: httpx2.Client) -> None:
+    wanted = {"type": "video", "delivery": "uri"}
+
+    job = ended(client, model="gemini-omni-1.2-flash", input="An owl takes off.", response_format=wanted)
+
+    ((content,),) = (step["content"] for step in job["steps"] if step["type"] == "model_output")
+    (artifact,) = job["artifacts"]
+    assert content["uri"].startswith("https://generativelanguage.googleapis.com/v1beta/files/video-")
+    assert "artifact" not in content
+    assert (artifact["kind"], artifact["mime_type"]) == ("video", "video/mp4")
+    assert client.get(artifact["url"]).content[4:8] == b"ftyp"
+    assert job["notes"] == []
+
+
 def test_raw_speech_and_documents_become_artifacts(stack: Stack, client: httpx2.Client) -> None:
     speech = {"type": "audio", "mime_type": "audio/L16", "sample_rate": 24000, "channels": 1}
     document = {"type": "document", "mime_type": "application/pdf"}

@@ -12,6 +12,7 @@ from worker.errors import ArtifactStoreError, ResultTooLarge, Unavailable
 from worker.flow import owned, usage
 from worker.flow.end import end, failure
 from worker.flow.ending import RUNNING, Ending, decide, is_tried_again
+from worker.flow.fetch import SlowError
 from worker.flow.keep import Keeper
 from worker.flow.usage import Spent
 from worker.gemini.answer import Answer, AnswerKind
@@ -37,6 +38,7 @@ class _Case:
     answer: Answer
     began: float = field(default_factory=perf_counter)
     ending: Ending | None = None
+    is_slow: bool = False
     line: dict[str, Any] = field(default_factory=dict)
 
 
@@ -52,6 +54,11 @@ def settle(context: Context, claim: str, ended: Sequence[tuple[Polled, Answer]])
         for case in cases:
             moved += _prepare(keeper, case, found.get(case.row.id), bodies.get(case.row.id))
         moved += _write(context, [case for case in cases if case.ending is not None])
+        # Last, each under its own claim alone: the others' rows have been given back by now.
+        for case in [case for case in cases if case.is_slow]:
+            alone = Keeper(context, claim, [case.row.id], may_fetch=True)
+            moved += _prepare(alone, case, found.get(case.row.id), bodies.get(case.row.id))
+            moved += _write(context, [case] if case.ending is not None else [])
     except Unavailable:
         # The claims run out, the rows fall due, the results are asked for again.
         for case in cases:
@@ -71,7 +78,9 @@ def _prepare(keeper: Keeper, case: _Case, job: Job | None, body: bytes | None) -
         return []
     case.line.update(turn=job.turn, request_id=job.request_id)
     try:
-        case.ending = _ending(keeper, job, case.answer, orjson.loads(body or b"{}"))
+        case.ending = _ending(keeper, job, case, orjson.loads(body or b"{}"))
+    except SlowError:
+        case.is_slow = True
     except ArtifactStoreError as error:
         case.line.update(outcome="artifacts_unavailable", error=str(error))
         return _later(context, case.row, claim)
@@ -85,7 +94,8 @@ def _prepare(keeper: Keeper, case: _Case, job: Job | None, body: bytes | None) -
     return []
 
 
-def _ending(keeper: Keeper, job: Job, answer: Answer, asked: dict[str, Any]) -> Ending:
+def _ending(keeper: Keeper, job: Job, case: _Case, asked: dict[str, Any]) -> Ending:
+    answer = case.answer
     if answer.kind is AnswerKind.TOO_LARGE or answer.body is None:
         raise ResultTooLarge("the interaction's body is over the limit")
     outcome = read_outcome(
@@ -95,7 +105,9 @@ def _ending(keeper: Keeper, job: Job, answer: Answer, asked: dict[str, Any]) -> 
         schemas=schemas_of(asked),
     )
     # What another attempt replaces is not kept: nothing would name its media any more.
-    shown = {} if is_tried_again(job, outcome) else keeper.keep(job, outcome)
+    shown: dict[str, Any] = {}
+    if not is_tried_again(job, outcome):
+        outcome, shown = keeper.keep(job, outcome, case.row.settle_tries)
     return Ending(job, keeper.claim, outcome, keeper.context.clock(), shown)
 
 

@@ -1,15 +1,17 @@
-"""Uploads to the Files API: its resumable protocol, a piece at a time, over one pool on the loop thread.
+"""Files of the API: uploads by its resumable protocol, a piece at a time, and downloads; one pool on the loop thread.
 
 Raw, because the SDK takes only whole files whose size it knows; paths, headers and the size of a piece are the SDK's.
 No HTTP exception leaves this module, and no error's text carries anything that the API or a file said.
 """
 
+import asyncio
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
-from typing import Any, TypeVar
+from threading import Lock
+from typing import IO, Any, TypeVar
 
 import aiohttp
 import orjson
@@ -25,6 +27,7 @@ T = TypeVar("T")
 PIECE_BYTES = 8 * 1024 * 1024
 """Of every piece but the last: the API takes multiples of this only."""
 ANSWER_BYTES = 64 * 1024
+FETCHED_BYTES = 1024 * 1024
 CONNECTIONS = 32
 SLACK_S = 5.0
 PROCESSING, FAILED = "PROCESSING", "FAILED"
@@ -57,6 +60,8 @@ class Files:
         self._loop = loop
         self._call_s = call_s
         self._http: aiohttp.ClientSession | None = None
+        self.turn = Lock()
+        """Held by the thread that fetches: one may wait for a file, and others shall not."""
 
     def begin(self, mime_type: str, display_name: str | None) -> Future[Session]:
         """Tell the API that a file will come."""
@@ -81,6 +86,10 @@ class Files:
     def delete(self, name: str) -> Future[None]:
         """Forget a file (`files/…`)."""
         return self._submit(self._delete(name))
+
+    def fetch(self, name: str, into: IO[bytes], most_bytes: int) -> Future[int]:
+        """Write the bytes of a file that the API made (`files/…`) where they are wanted; gives back how many."""
+        return self._submit(self._fetch(name, into, most_bytes))
 
     def close(self) -> None:
         """Close the connections; the next call opens others."""
@@ -132,6 +141,23 @@ class Files:
     async def _delete(self, name: str) -> None:
         await self._call("DELETE", self._url("", name), self._key())
 
+    async def _fetch(self, name: str, into: IO[bytes], most_bytes: int) -> int:
+        url = URL(f"{self._url('', name)}:download?alt=media", encoded=True)
+        loop, size = asyncio.get_running_loop(), 0
+        try:
+            async with self._opened().get(url, headers=self._key(), allow_redirects=False) as response:
+                if response.status != 200:
+                    raise _refused(_Answer(response.status, response.headers, await _body(response)))
+                async for chunk in response.content.iter_chunked(FETCHED_BYTES):
+                    size += len(chunk)
+                    if size > most_bytes:
+                        raise UpstreamError(f"the file is over {most_bytes} bytes", status=413)
+                    # A disk may take its time, and all polls share this thread.
+                    await loop.run_in_executor(None, into.write, chunk)
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            raise UpstreamError(f"the Files API cannot be reached ({type(error).__name__})") from None
+        return size
+
     def _key(self) -> dict[str, str]:
         return {"x-goog-api-key": self._access.api_key}
 
@@ -156,14 +182,7 @@ class Files:
             raise UpstreamError(f"the Files API cannot be reached ({type(error).__name__})") from None
         if 200 <= answer.status < 300:
             return answer
-        refusal = read_refusal(answer.status, answer.headers, answer.body)
-        raise UpstreamError(
-            f"the Files API answered with HTTP {refusal.status}",
-            status=refusal.status,
-            code=refusal.code,
-            retry_after_s=refusal.retry_after_s,
-            detail=refusal.detail,
-        )
+        raise _refused(answer)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._http is None:
@@ -196,6 +215,17 @@ class _Answer:
         except orjson.JSONDecodeError:
             value = None
         return value if isinstance(value, dict) else {}
+
+
+def _refused(answer: _Answer) -> UpstreamError:
+    refusal = read_refusal(answer.status, answer.headers, answer.body)
+    return UpstreamError(
+        f"the Files API answered with HTTP {refusal.status}",
+        status=refusal.status,
+        code=refusal.code,
+        retry_after_s=refusal.retry_after_s,
+        detail=refusal.detail,
+    )
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

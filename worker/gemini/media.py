@@ -8,18 +8,19 @@ import re
 from base64 import b64decode
 from binascii import Error as BadBase64
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from worker.gemini.clean import entries
 
 KINDS = frozenset({"image", "audio", "video", "document"})
-MAX_MEDIA = 1000
+MAX_MEDIA, MAX_LINKS = 1000, 20
 MIME_TYPE_MAX = 255
 
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[ \w.+=\"-]+)*", re.ASCII)
 _RAW, MAX_RATE_HZ = "audio/l16", 1_000_000
+_TAKEN = {"data", "artifact"}
 _SKIPPED = frozenset({"arguments"})
 """What a function is called with belongs to the function, whatever it looks like."""
 
@@ -32,6 +33,26 @@ class Media:
     kind: str
     mime_type: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One piece of media that is named instead of sent: where it is, its kind and MIME type."""
+
+    uri: str = field(repr=False)
+    kind: str
+    mime_type: str
+
+
+def links_in(outputs: Iterable[dict[str, Any]]) -> tuple[Link, ...]:
+    """Return the media that these contents name by URI, each once, up to MAX_LINKS."""
+    found: dict[str, Link] = {}
+    for content in outputs:
+        kind, uri = content.get("type"), content.get("uri")
+        is_link = isinstance(kind, str) and kind in KINDS and isinstance(uri, str) and not content.keys() & _TAKEN
+        if is_link and len(found) < MAX_LINKS:
+            found.setdefault(str(uri), Link(str(uri), str(kind), _mime_type(content)))
+    return tuple(found.values())
 
 
 def take_media(root: dict[str, Any], outputs: list[dict[str, Any]]) -> tuple[list[Media], list[str]]:

@@ -5,7 +5,7 @@ Media between texts become `![image](artifact:N)`, other kinds `[audio](artifact
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +37,8 @@ def contents_of(step: dict[str, Any]) -> list[dict[str, Any]]:
     return [item for item in content if isinstance(item, dict)] if isinstance(content, list) else []
 
 
-def write_output(steps: list[dict[str, Any]]) -> Output:
-    """Return the output of the final steps, whose media have been taken out already."""
+def write_output(steps: list[dict[str, Any]], numbers: Mapping[str, int] | None = None) -> Output:
+    """Return the output of the final steps, whose media have been taken out; `numbers` are artifacts by URI."""
     page, runs, citations, has_media = _Page(), [list[str]()], list[Citation](), False
     for piece in _pieces(steps):
         text = "" if piece is None else _text(piece)
@@ -51,7 +51,7 @@ def write_output(steps: list[dict[str, Any]]) -> Output:
             runs.append([])
         if piece is not None:
             has_media = True
-            page.write(_placeholder(piece), is_paragraph=True)
+            page.write(_placeholder(piece, numbers or {}), is_paragraph=True)
     found = tuple("".join(run) for run in runs if run)
     unique = dict.fromkeys(sorted(citations, key=lambda c: (c.start_index, c.end_index)))
     return Output("".join(page.parts) if found else "", tuple(unique), found, has_media)
@@ -96,8 +96,9 @@ def _text(content: dict[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _placeholder(content: dict[str, Any]) -> str:
+def _placeholder(content: dict[str, Any], numbers: Mapping[str, int]) -> str:
     kind, number, uri = content["type"], content.get("artifact"), content.get("uri")
+    number = numbers.get(uri, number) if isinstance(uri, str) else number
     if isinstance(number, int):
         return f"{'!' if kind == 'image' else ''}[{kind}](artifact:{number})"
     return f"[{kind}]({uri})" if isinstance(uri, str) and _URI.fullmatch(uri) else ""

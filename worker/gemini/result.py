@@ -4,7 +4,7 @@ Pure, and tolerant of anything: unknown steps, missing fields, wrong types. What
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -13,17 +13,19 @@ from worker.errors import ResultTooLarge
 from worker.gemini import clean, schema
 from worker.gemini.citations import Citation
 from worker.gemini.failure import Failure, classify_failure, errors_of
-from worker.gemini.media import Media, is_inline, take_media
+from worker.gemini.media import Link, Media, is_inline, links_in, take_media
 from worker.gemini.output import contents_of, final_steps, write_output
 
 __all__ = [
     "Citation",
     "Failure",
     "FunctionCall",
+    "Link",
     "Media",
     "Outcome",
     "UnreadableBodyError",
     "classify_failure",
+    "linked",
     "read_outcome",
 ]
 
@@ -59,6 +61,8 @@ class Outcome:
     """Each with `code` and `message`, in the API's own words."""
     function_calls: tuple[FunctionCall, ...]
     media: tuple[Media, ...]
+    links: tuple[Link, ...]
+    """Media of the output that are named instead of sent."""
     raw: dict[str, Any] = field(repr=False)
     continuation_token: str | None = field(repr=False)
     environment_id: str | None
@@ -100,12 +104,20 @@ def read_outcome(
         errors=errors_of(root, steps),
         function_calls=calls,
         media=tuple(media),
+        links=links_in(item for step in last for item in contents_of(step)),
         raw=root,
         continuation_token=_text(root.get("continuation_token")),
         environment_id=_text(root.get("environment_id")),
         notes=(*notes, *faults, *(["the result was cut where it is nested too deep"] if was_cut else [])),
         has_output=bool(output.text.strip()) or output.has_media,
     )
+
+
+def linked(outcome: Outcome, numbers: Mapping[str, int], notes: Sequence[str] = ()) -> Outcome:
+    """Return the outcome with these URIs known as artifacts of these numbers; its raw body stays as it is."""
+    output = write_output(final_steps(_steps(outcome.raw)), numbers)
+    text = output.text or None
+    return replace(outcome, output_text=text, citations=output.citations, notes=(*outcome.notes, *notes))
 
 
 def _parsed(body: bytes | dict[str, Any]) -> dict[str, Any]:

@@ -73,3 +73,21 @@ def test_pieces_come_in_order_and_in_whole_grains(  # noqa: PLR0917
     answer = httpx2.post(url, content=b"x" * size, headers=headers)
 
     assert (answer.status_code, sim.control.files()["under_way"]) == (status, under_way)
+
+
+def test_media_delivered_by_uri_are_downloaded_and_uploads_are_not(
+    genai_client: genai.Client, interactions: Any
+) -> None:
+    answer = interactions.create(
+        model="gemini-omni-1.2-flash", input="An owl.", response_format={"type": "video", "delivery": "uri"}
+    )
+    made = genai_client.files.upload(file=BytesIO(b"hello"), config={"mime_type": "text/plain"})
+
+    (content,) = answer.steps[-1].content
+    data = genai_client.files.download(file=content.uri)
+
+    assert content.data is None
+    assert data[4:8] == b"ftyp"
+    assert data == genai_client.files.download(file=content.uri)
+    with pytest.raises(errors.ClientError):
+        genai_client.files.download(file=made.name or "")

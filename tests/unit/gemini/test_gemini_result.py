@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.errors import ResultTooLarge
 from worker.gemini.media import MAX_MEDIA, Media
-from worker.gemini.result import FunctionCall, Outcome, UnreadableBodyError, classify_failure, read_outcome
+from worker.gemini.result import FunctionCall, Outcome, UnreadableBodyError, classify_failure, linked, read_outcome
 
 MAX = 1_000_000
 PIXEL = bytes(range(256))
@@ -181,6 +181,27 @@ def test_media_by_uri_count_as_output_and_stay() -> None:
     assert outcome.has_output
     assert outcome.media == ()
     assert outcome.raw["steps"][0]["content"] == [content]
+
+
+def test_media_that_are_named_are_told_each_once_and_become_artifacts_where_they_stand() -> None:
+    clip, film = ({"type": "video", "uri": f"https://x.example/{name}", "mime_type": "video/mp4"} for name in "ab")
+    steps = [
+        says(text("é"), clip, text("b"), film, clip, picture(uri="https://x.example/c"), {"type": "text", "uri": "d"})
+    ]
+    body = {"steps": [{"type": "thought", "summary": [{"type": "image", "uri": "e"}]}, *steps]}
+
+    outcome = read(body)
+    known = linked(outcome, {clip["uri"]: 1}, ["a note"])
+
+    assert [(link.uri, link.kind, link.mime_type) for link in outcome.links] == [
+        ("https://x.example/a", "video", "video/mp4"),
+        ("https://x.example/b", "video", "video/mp4"),
+    ]
+    assert known.output_text == (
+        "é\n\n[video](artifact:1)\n\nb\n\n[video](https://x.example/b)\n\n[video](artifact:1)\n\n![image](artifact:0)"
+    )
+    assert known.notes == ("a note",)
+    assert known.raw["steps"][1]["content"][1] == clip
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def build_app(options: Options) -> web.Application:
     app[files.SHELF] = files.Shelf()
     app.router.add_post("/upload/{version:v1|v1beta}/files", api.endpoint("upload", files.upload))
     app.router.add_get("/{version:v1|v1beta}/files", api.endpoint("files", files.listed))
+    app.router.add_get("/{version:v1|v1beta}/files/{name}:download", api.endpoint("files", files.download))
     app.router.add_get("/{version:v1|v1beta}/files/{name}", api.endpoint("files", files.get))
     app.router.add_delete("/{version:v1|v1beta}/files/{name}", api.endpoint("files", files.delete))
     if options.control:

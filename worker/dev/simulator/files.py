@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from worker.dev.simulator import media
 from worker.dev.simulator.failing import fail
 from worker.dev.simulator.faults import Subject
 from worker.dev.simulator.machine import Machine
@@ -88,6 +89,15 @@ async def upload(machine: Machine, request: web.Request) -> web.StreamResponse:
 async def get(machine: Machine, request: web.Request) -> web.StreamResponse:
     """`GET /{v}/files/{name}`."""
     return _answer(_found(machine, request))
+
+
+async def download(machine: Machine, request: web.Request) -> web.StreamResponse:
+    """`GET /{v}/files/{name}:download?alt=media`: of files that a run made; uploaded ones are not given back."""
+    made = media.made(request.match_info["name"], machine.options.seed)
+    if made is None:
+        raise Refusal(400, "Only generated files can be downloaded.", shape="platform")
+    mime_type, data = made
+    return web.Response(body=data, content_type=mime_type)
 
 
 async def listed(machine: Machine, request: web.Request) -> web.StreamResponse:

@@ -3,11 +3,13 @@
 import math
 import struct
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from collections.abc import Callable
 from typing import Any
 
 from worker.dev.simulator.dice import Dice
 
+_GOOGLE = "https://generativelanguage.googleapis.com"
 _PALETTE = "fafaf7 282c34 426fa6 c4783e 5c9460 965c8c"
 _INK, _FIRST_BAR, _BARS = 1, 2, 4
 _WIDTH, _HEIGHT, _MARGIN = 240, 140, 12
@@ -30,6 +32,22 @@ def video(dice: Dice) -> dict[str, Any]:
     filler = dice.bits().to_bytes(8)
     boxes = _box(b"ftyp", b"isom\0\0\2\0isomiso2mp41") + _box(b"free", filler) + _box(b"mdat", b"")
     return {"type": "video", "mime_type": "video/mp4", "data": b64encode(boxes).decode()}
+
+
+def by_uri(medium: str, name: str, seed: int) -> dict[str, Any]:
+    """Return a content that names its bytes instead of carrying them; they are made when they are asked for."""
+    content = MAKERS[medium](Dice(seed, f"{medium}-{name}"))
+    del content["data"]
+    return content | {"uri": f"{_GOOGLE}/v1beta/files/{medium}-{name}:download?alt=media"}
+
+
+def made(name: str, seed: int) -> tuple[str, bytes] | None:
+    """Return MIME type and bytes of a file that a run made; None for any other name."""
+    maker = MAKERS.get(name.partition("-")[0])
+    if maker is None:
+        return None
+    content = maker(Dice(seed, name))
+    return content["mime_type"], b64decode(content["data"])
 
 
 def chart(dice: Dice) -> bytes:
@@ -71,3 +89,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def _box(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data) + 8) + kind + data
+
+
+MAKERS: dict[str, Callable[[Dice], dict[str, Any]]] = {"image": image, "audio": audio, "video": video}
+"""What makes a medium."""

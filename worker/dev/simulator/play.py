@@ -16,7 +16,6 @@ from worker.dev.simulator.record import Record
 from worker.dev.simulator.script import Script
 from worker.dev.simulator.words import keywords_of, tokens_of
 
-_MEDIA = {"image": media.image, "audio": media.audio, "video": media.video}
 _MEDIA_TOKENS = 258
 RESEARCHING, WORKING = frozenset({"google_search", "url_context"}), frozenset({"code_execution"})
 """Tools that are at work on the way to the output."""
@@ -89,7 +88,9 @@ def _output(record: Record, seed: int) -> list[Step]:
     medium = medium_of(record.target)
     if medium != "text" and record.script.text is None:
         count = 1 if record.script.images is None else record.script.images
-        return [beat.output(*(_MEDIA[medium](dice) for _ in range(count)))]
+        if _is_by_uri(record):
+            return [beat.output(*(media.by_uri(medium, f"{record.id[-12:]}-{n}", seed) for n in range(count)))]
+        return [beat.output(*(media.MAKERS[medium](dice) for _ in range(count)))]
     config = record.request.get("generation_config") or {}
     has_summary = config.get("thinking_summaries") == "auto"
     steps = [beat.thought("**Thinking it over**\n\nShort is best." if has_summary else None, dice)]
@@ -99,6 +100,12 @@ def _output(record: Record, seed: int) -> list[Step]:
         return [*steps, *_grounded(record, words, dice)]
     images = [media.image(dice) for _ in range(record.script.images or 0)]
     return [*steps, beat.output(beat.text(words), *images)]
+
+
+def _is_by_uri(record: Record) -> bool:
+    formats = record.request.get("response_format")
+    listed = formats if isinstance(formats, list) else [formats]
+    return any(isinstance(wanted, dict) and wanted.get("delivery") == "uri" for wanted in listed)
 
 
 def _grounded(record: Record, words: str, dice: Dice) -> list[Step]:
