@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import network
@@ -24,6 +25,10 @@ FOREIGN = ("NIGHTDESK_", "GEMINI_", "GOOGLE_")
 ENCRYPTION_KEY = "a key for tests, of no value"
 
 MakeSettings = Callable[..., Settings]
+
+# The same examples in every run: the change decides what lands, not luck. `--hypothesis-profile=default` hunts.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("fixed")
 
 
 def pytest_configure() -> None:

@@ -52,7 +52,7 @@ SECRETIVE = {
     "environment": {"type": "remote", "env": {"TOKEN": VARIABLE}},
     "tools": [{"type": "mcp_server", "name": "m", "url": "https://mcp.example.com", "headers": {"X-Key": TOKEN}}],
 }
-APART = {"later", "next"}
+APART = {"later", "next", "continued"}
 """Examples that wait for something else."""
 BODIES: dict[str, dict[str, Any]] = {
     **{name: body for name, (_, body) in requests.REQUESTS.items() if name not in APART},

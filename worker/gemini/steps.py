@@ -12,7 +12,8 @@ MAX_BYTES = 512 * 1024
 DATA_MAX = 16 * 1024
 """The longest inline media that is kept; the result has them all."""
 
-MEDIA = frozenset({"image", "audio", "video", "document"})
+MEDIA = ("image", "audio", "video", "document")
+"""A tuple, for `type` may be anything, also something that cannot be hashed."""
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from worker.gemini.steps import DATA_MAX, Steps
@@ -123,6 +123,12 @@ EVENT = st.fixed_dictionaries(
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(
+    [
+        {"event_type": "step.start", "index": 0, "step": {"type": "text"}},
+        {"event_type": "step.delta", "index": 0, "delta": {"type": ["text"]}},
+    ]
+)
 @given(st.lists(EVENT, max_size=12))
 def test_no_event_breaks_it(events: list[dict[str, Any]]) -> None:
     assert isinstance(told(*events), list)
