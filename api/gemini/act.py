@@ -4,7 +4,7 @@ A turn that only goes on where the upstream's limit of one request stopped the l
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from worker.store import interactions, jobs, results
 
 CONTINUED = "requires_continuation"
 UNKNOWN = "no such interaction"
+SETTLED = TERMINAL | {Status.REQUIRES_ACTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class Act:
     name: Name
     last_turn: int
     made_at: datetime
-    request: dict[str, Any] = field(repr=False)
-    """The create body of its first turn."""
     previous: str | None
     run: int
     """How often the upstream failed it and it was run anew."""
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The create body of its first turn, where it was read."""
     takes: Sequence[Take] = field(default=(), repr=False)
     usage: dict[str, Any] | None = None
     """What its last turn used, which may be known later than what it gave."""
@@ -55,36 +56,43 @@ class Act:
     @property
     def has_ended(self) -> bool:
         """Whether its client is told its outcome: nothing of it will change any more."""
-        return not self.is_present or self.job.status in TERMINAL | {Status.REQUIRES_ACTION}
+        return not self.is_present or self.job.status in SETTLED
 
 
-def load(session: Session, name: Name, project_id: str, now: datetime) -> Act:
-    """The act with what it gave; raises NotFound, also where that is past its retention, as the upstream does."""
+def glance(session: Session, name: Name, project_id: str) -> Act:
+    """The act without what was put in and what it gave, for who looks again and again; raises NotFound."""
     job = jobs.get(session, name.job_id, project_id)
     if job is None or name.turn > job.turn:
         raise NotFound(UNKNOWN)
-    posts = interactions.of_job(session, job.id)
+    # Its first run has nothing before it that would have to be known.
+    is_first = (job.turn, job.attempt) == (1, 1) and job.status not in SETTLED
+    posts = [] if is_first else interactions.of_job(session, job.id)
     begun = beginnings(job, posts)
     if name.turn not in begun:
         raise NotFound(UNKNOWN)
     last_turn = next((turn - 1 for turn in begun if turn > name.turn), job.turn)
-    body = jobs.body(session, job.id, name.turn)
     made = next((post.created_at for post in posts if post.turn == name.turn), job.created_at)
     runs = [post.turn for post in posts if post.upstream_id and name.turn <= post.turn <= last_turn]
-    act = Act(
+    return Act(
         job=job,
         name=name,
         last_turn=last_turn,
         made_at=job.created_at if name.turn == 1 else made,
-        request=orjson.loads(body) if body else {},
         previous=_previous(session, job, name, begun),
         run=len(runs) - len(set(runs)),
-        takes=_takes(session, job, range(name.turn, last_turn + 1), now),
         usage=next((post.usage for post in reversed(posts) if post.turn == last_turn), None),
     )
-    if act.job.status in TERMINAL and not act.takes and _is_past(act.job, now):
+
+
+def load(session: Session, name: Name, project_id: str, now: datetime, *, with_input: bool = False) -> Act:
+    """The act with what it gave; raises NotFound, also where that is past its retention, as the upstream does."""
+    seen = glance(session, name, project_id)
+    takes = _takes(session, seen.job, range(name.turn, seen.last_turn + (1 if seen.has_ended else 0)), now)
+    if seen.job.status in TERMINAL and not takes and _is_past(seen.job, now):
         raise NotFound("the interaction is past its retention")
-    return act
+    # It may be megabytes, and is only needed beside what it led to.
+    body = jobs.body(session, seen.job.id, name.turn) if takes or with_input else None
+    return replace(seen, takes=takes, request=orjson.loads(body) if body else {})
 
 
 def beginnings(job: Job, posts: Sequence[Interaction]) -> list[int]:

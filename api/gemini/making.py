@@ -21,7 +21,7 @@ from worker.flow.submit import Draft, Order
 PATH = "/gemini/interactions"
 
 
-async def make(desk: Desk, given: Intake, wish: Wish, account: Account) -> Name:
+async def make(desk: Desk, given: Intake, wish: Wish, account: Account, *, is_quick: bool) -> Name:
     """Make it, and put its answer on the account if it is owed; raises what refuses a submission."""
     key = given.key or given.digest
     try:
@@ -37,16 +37,18 @@ async def make(desk: Desk, given: Intake, wish: Wish, account: Account) -> Name:
         return await run_in_threadpool(_answer, desk, given, wish, follows.answers, key)
     drafts = partial(_drafts, desk, given, wish, follows)
     if given.key is not None:
-        accepted = await submission.take(desk, given, drafts, is_quick=False)
+        accepted = await submission.take(desk, given, drafts, is_quick=is_quick)
         return Name(accepted.jobs[0].id)
-    return await _owing(desk, given, drafts, account)
+    return await _owing(desk, given, drafts, account, is_quick=is_quick)
 
 
-async def _owing(desk: Desk, given: Intake, draft: Callable[[], list[Draft]], account: Account) -> Name:
+async def _owing(
+    desk: Desk, given: Intake, draft: Callable[[], list[Draft]], account: Account, *, is_quick: bool
+) -> Name:
     """A job whose answer is owed from its first transaction on, or one whose answer nobody has had yet."""
     project_id, path = given.who.project_id, f"{PATH}/{given.who.key_id}#{given.digest}"
     known = await desk.owed.take_over(project_id, path)
-    drafts = [] if known else await run_in_threadpool(draft)
+    drafts = [] if known else draft() if is_quick else await run_in_threadpool(draft)
     account.debt = Debt(project_id, path, known or drafts[0].job.id)
     desk.owed.begin(account.debt)
     if drafts:

@@ -11,7 +11,6 @@ from worker.states import Status
 
 Json = dict[str, Any]
 
-ECHOED = ("labels", "service_tier")
 RUNNING = "in_progress"
 """Also for a job that still waits: programs after Google's samples stop looking at anything else, `queued` included."""
 
@@ -35,7 +34,7 @@ def head(act: Act, status: str) -> Json:
     """What every form of an interaction carries, also in events."""
     job = act.job
     ended_at = job.finished_at if act.is_present else None
-    known = {name: act.request[name] for name in ECHOED if act.request.get(name) is not None}
+    known: Json = {"labels": job.labels} if job.labels else {}
     if act.previous is not None:
         known["previous_interaction_id"] = act.previous
     if job.webhook_config is not None:

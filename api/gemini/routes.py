@@ -66,12 +66,13 @@ async def create_interaction(
     request: Request, who: Author, desk: AtDesk, account: Annotated[Account, Depends(_account)]
 ) -> Response:
     """Without `background` the answer comes when the job has ended; what a client sends again is not bought again."""
-    given, content, _ = await submission.read(request, who, making.PATH)
+    given, content, is_small = await submission.read(request, who, making.PATH)
     given = making.intake(given, content)
-    wished = await run_in_threadpool(wish.read, content, desk.context.policy)
+    read = partial(wish.read, content, desk.context.policy)
+    wished = read() if is_small else await run_in_threadpool(read)
     if wished.is_streamed or not wished.is_background:
         desk.streams.check()
-    name = await making.make(desk, given, wished, account)
+    name = await making.make(desk, given, wished, account, is_quick=is_small)
     if wished.is_streamed:
         return _streamed(desk, _heard(stream.follow(desk, name, who.project_id, score.START), account))
     if wished.is_background:
@@ -113,7 +114,7 @@ async def read_interaction(
     if not stream_it:
         return await _shown(desk, interaction_id, who.project_id, with_input=include_input)
     after = score.place(last_event_id)
-    await desk.read(partial(act.load, name=interaction_id, project_id=who.project_id, now=desk.context.clock()))
+    await desk.read(partial(act.glance, name=interaction_id, project_id=who.project_id))
     desk.streams.check()
     if request.scope["state"]["is_head"]:
         return Response(media_type=MEDIA_TYPE)
@@ -123,7 +124,7 @@ async def read_interaction(
 @router.post("/{interaction_id}/cancel", summary="Cancel an interaction", responses=manual.CANCEL)
 async def cancel_interaction(who: Author, interaction_id: Named, desk: AtDesk) -> Response:
     """Not yet sent: cancelled at once. Running: cancelled upstream; if it finishes before, the result stands."""
-    seen = await desk.read(partial(act.load, name=interaction_id, project_id=who.project_id, now=desk.context.clock()))
+    seen = await desk.read(partial(act.glance, name=interaction_id, project_id=who.project_id))
     _check_present(seen)
     await run_in_threadpool(cancel.request, desk.context, who.project_id, interaction_id.job_id)
     seen = await hold.until_over(desk, interaction_id, who.project_id, CANCEL_WAIT_S)
@@ -133,7 +134,7 @@ async def cancel_interaction(who: Author, interaction_id: Named, desk: AtDesk) -
 @router.delete("/{interaction_id}", summary="Delete an interaction", responses=manual.DELETE)
 async def delete_interaction(who: Author, interaction_id: Named, desk: AtDesk) -> Response:
     """The job with all its turns, its artifacts, and what the upstream keeps of it."""
-    seen = await desk.read(partial(act.load, name=interaction_id, project_id=who.project_id, now=desk.context.clock()))
+    seen = await desk.read(partial(act.glance, name=interaction_id, project_id=who.project_id))
     _check_present(seen)
     await run_in_threadpool(remove.job, desk.context, who.project_id, interaction_id.job_id)
     return Response(b"{}", media_type=manners.JSON)
@@ -148,7 +149,7 @@ async def _shown(
     desk: Desk, name: Name, project_id: str, *, is_fresh: bool = False, with_input: bool = False
 ) -> Response:
     def read(session: Session) -> list[bytes | Part]:
-        seen = act.load(session, name, project_id, desk.context.clock())
+        seen = act.load(session, name, project_id, desk.context.clock(), with_input=with_input)
         return _pieces(seen, is_fresh=is_fresh, with_input=with_input)
 
     return await _sent(desk, await desk.read(read))
