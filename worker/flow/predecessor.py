@@ -1,6 +1,7 @@
 """Predecessor: what a job may build on, and what it has from there: the interaction, and the environment it left."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,8 +10,8 @@ from sqlmodel import Session
 
 from worker.context import Context
 from worker.document import stamp
-from worker.errors import Fault
-from worker.flow import retention
+from worker.errors import Fault, Unavailable
+from worker.flow import chain, retention, wake
 from worker.flow.end import failure
 from worker.flow.retention import Retention
 from worker.gemini.catalog import Catalog, Entry
@@ -95,6 +96,19 @@ def inherit(
     if before.environment_id is not None:
         return own | {ENVIRONMENT: before.environment_id}, None
     return own, _failure(NO_ENVIRONMENT) if entry.family == NEEDY_FAMILY else None
+
+
+def catch_up(context: Context, job_ids: Collection[str]) -> None:
+    """Release those who began to wait for a job while its end was being written, which did not see them."""
+    moved: list[Job] = []
+    # What fails here, the sweep does a little later.
+    with suppress(Unavailable):
+        for job_id in job_ids:
+            with context.database.write() as session:
+                job = jobs.locked(session, job_id)
+                if job is not None and job.status in TERMINAL:
+                    moved += chain.release(session, job, context.clock())
+    wake.moved(context, moved)
 
 
 def _failure(message: str) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def accept(
     # In one order: two groups that race for the same keys must not wait for each other.
     ranks = sorted(range(len(orders)), key=lambda rank: (orders[rank].path, orders[rank].key or ""))
     with context.database.write() as session:
-        before = submissions.previous(session, _predecessors(orders))
+        before, busy = submissions.previous(session, _predecessors(orders))
         holders = owned.owners(session, [one for order in orders for draft in order.drafts for one in draft.references])
         group = _Group(
             now=now,
@@ -228,6 +228,7 @@ def accept(
             submissions.insert(session, group.new, now)
     backlog.add(sum(job.status == Status.QUEUED for job, _ in group.new))
     wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
+    predecessor.catch_up(context, busy & {job.previous_job_id for job, _ in group.new})
     count("nightdesk_submitted_total", len(group.new))
     return [outcomes[rank] for rank in range(len(orders))]
 

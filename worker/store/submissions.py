@@ -54,10 +54,14 @@ def insert(session: Session, jobs: Sequence[tuple[Job, bytes]], now: datetime) -
     moves.append_all(session, [job for job, _ in jobs], CREATED, now)
 
 
-def previous(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
-    """The jobs that new ones build on, by id, kept from ending until the new ones are committed.
+def previous(session: Session, job_ids: Collection[str]) -> tuple[dict[str, Job], set[str]]:
+    """The jobs that new ones build on, by id, and which of them somebody else is changing just now.
 
-    Locked in the order in which a chain is released, so that the two never wait for each other.
+    The others are kept from ending until the new ones are committed. Nobody is waited for: whoever changes several jobs
+    takes them in an order of its own, and may come to wait for one that is held here.
     """
-    statement = sa.select(Job).where(col(Job.id).in_(job_ids)).order_by(col(Job.id)).with_for_update(read=True)
-    return {job.id: job for job in session.scalars(statement.execution_options(populate_existing=True))}
+    wanted = sa.select(Job).where(col(Job.id).in_(job_ids)).execution_options(populate_existing=True)
+    found = {job.id: job for job in session.scalars(wanted.with_for_update(read=True, skip_locked=True))}
+    missed = [job_id for job_id in job_ids if job_id not in found]
+    busy = {job.id: job for job in session.scalars(wanted.where(col(Job.id).in_(missed)))} if missed else {}
+    return found | busy, set(busy)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from threading import Barrier
 
 import pytest
+from sqlmodel import Session
 
 from tests import factories
 from tests.integration.engine.engine import MODEL, Engine
@@ -279,7 +280,7 @@ def test_a_predecessor_cannot_end_between_the_look_at_it_and_the_commit(engine: 
 
     with ThreadPoolExecutor(1) as threads:
         with engine.context.database.write() as session:
-            before = submissions.previous(session, [first])
+            before, _ = submissions.previous(session, [first])
             settling = threads.submit(engine.poll)
             wait([settling], timeout=0.3)
             assert (before[first].status, engine.status(first)) == ("in_progress", "in_progress")
@@ -287,6 +288,26 @@ def test_a_predecessor_cannot_end_between_the_look_at_it_and_the_commit(engine: 
         settling.result(30)
 
     assert [engine.status(job_id) for job_id in (first, follower.id)] == ["completed", "queued"]
+
+
+def test_a_submission_waits_for_nobody_who_changes_what_it_builds_on(engine: Engine) -> None:
+    """Whoever changes several jobs takes them in an order of its own: both would wait, and one would be refused."""
+    early, late = sorted([engine.started(), engine.started()])
+    drafts = [engine.draft(previous_job_id=job_id) for job_id in (early, late)]
+
+    def end_run(session: Session, job_id: str) -> None:
+        running, done = {Status.IN_PROGRESS}, Status.COMPLETED
+        assert ending(session, job_id, sources=running, target=done, now=engine.clock())
+
+    with ThreadPoolExecutor(1) as threads:
+        with engine.context.database.write() as session:
+            end_run(session, late)
+            submitting = threads.submit(engine.accept, *drafts)
+            wait([submitting], timeout=0.5)
+            end_run(session, early)
+        followers = submitting.result(30).jobs
+
+    assert [engine.status(job.id) for job in followers] == ["queued", "queued"]
 
 
 def test_a_job_whose_predecessor_is_gone_fails_instead_of_starting_without_it(engine: Engine) -> None:
