@@ -9,6 +9,10 @@ from sqlmodel import Session
 from worker.errors import Fault, Invalid
 from worker.gemini.references import ENVIRONMENT, FILE, Reference, made_by
 from worker.store import holdings
+from worker.store.holdings import Held
+
+Run = tuple[str, Mapping[str, Any]]
+"""A project, and the body of an interaction of its that has ended."""
 
 ENVIRONMENT_KEPT = timedelta(days=55)
 """Longer than an idle environment lasts: a project must not lose one that it goes on using elsewhere."""
@@ -42,8 +46,14 @@ def _is_allowed(holder: str | None, project_id: str, *, may_name_unknown: bool) 
     return may_name_unknown if holder is None else holder == project_id
 
 
-def keep(session: Session, project_id: str, raw: Mapping[str, Any], base_url: str, now: datetime) -> None:
-    """Note that what a run left upstream is its project's."""
-    made = made_by(raw, base_url)
-    holdings.hold(session, project_id, ENVIRONMENT, made[ENVIRONMENT], now=now, expires_at=now + ENVIRONMENT_KEPT)
-    holdings.hold(session, project_id, FILE, made[FILE], now=now, expires_at=now + FILE_KEPT)
+def keep(session: Session, runs: Iterable[Run], base_url: str, now: datetime) -> None:
+    """Note that what runs left upstream is their projects'."""
+    kept = {ENVIRONMENT: now + ENVIRONMENT_KEPT, FILE: now + FILE_KEPT}
+    made = [(project_id, made_by(raw, base_url)) for project_id, raw in runs]
+    found = [
+        Held(name, kind, project_id, kept[kind])
+        for project_id, names_by_kind in made
+        for kind, names in names_by_kind.items()
+        for name in names
+    ]
+    holdings.hold(session, found, now)

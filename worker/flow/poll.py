@@ -230,8 +230,10 @@ def _decide_cancelling(context: Context, row: Polled, claim: str, answer: Answer
     lingers = answer.kind is AnswerKind.RUNNING and lingers_since + LINGER <= now
     if lingers or since + UNASKABLE <= now or _is_lost(row, answer, now):
         with context.database.write() as session:
-            interactions.owe(session, row.interaction_id, usage.first_look(now))
-            return ending.stopped(session, row.id, claim=claim, now=now, note=MAY_STILL_RUN)
+            stopped = ending.stopped(session, row.id, claim=claim, now=now, note=MAY_STILL_RUN)
+            if stopped:
+                interactions.owe(session, row.interaction_id, usage.first_look(now))
+            return stopped
     if is_heard:
         return None
     with context.database.write() as session:

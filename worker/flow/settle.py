@@ -123,10 +123,8 @@ def _write(context: Context, cases: Sequence[_Case]) -> list[Job]:
             moved = {ending.job.id: decide(session, _summed(ending, before)) for ending in endings}
             spent = [Spent(e.job, e.outcome.status, bounded(e.outcome.usage)) for e in endings if moved[e.job.id]]
             entries = usage.close(session, spent, context.clock())
-            for ending in endings:
-                if moved[ending.job.id]:
-                    base_url = context.settings.gemini
-                    owned.keep(session, ending.job.project_id, ending.outcome.raw, base_url, ending.now)
+            made = [(e.job.project_id, e.outcome.raw) for e in endings if moved[e.job.id]]
+            owned.keep(session, made, context.settings.gemini, context.clock())
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - recorded, and tried again
@@ -168,8 +166,10 @@ def _crashed(context: Context, case: _Case, claim: str, error: Exception) -> lis
     told = failure("worker_lost", "the result could not be stored", retryable=True)
     now, values = context.clock(), {"error": told}
     with context.database.write() as session:
-        interactions.owe(session, row.interaction_id, usage.first_look(now))
-        return end(session, row.id, sources=RUNNING, target=Status.FAILED, now=now, claim=claim, values=values)
+        moved = end(session, row.id, sources=RUNNING, target=Status.FAILED, now=now, claim=claim, values=values)
+        if moved:
+            interactions.owe(session, row.interaction_id, usage.first_look(now))
+        return moved
 
 
 def _later(context: Context, row: Polled, claim: str) -> list[Job]:

@@ -12,6 +12,7 @@ from worker.flow.owned import FILE_KEPT
 from worker.gemini.files import FAILED, PROCESSING, Session, Stored
 from worker.gemini.references import FILE
 from worker.store import holdings
+from worker.store.holdings import Held
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ def keep(context: Context, project_id: str, stored: Stored) -> Stored:
     now = context.clock()
     expires_at = stored.expires_at or now + FILE_KEPT
     with context.database.write() as session:
-        holdings.hold(session, project_id, FILE, [stored.name], now=now, expires_at=expires_at)
+        holdings.hold(session, [Held(stored.name, FILE, project_id, expires_at)], now)
     return replace(stored, expires_at=expires_at)
 
 

@@ -1,7 +1,8 @@
 """What the upstream keeps for a project, by its name there: whose it is, until it is gone there too."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -9,19 +10,29 @@ from sqlmodel import Session, col
 
 from worker.models import Holding
 
+T = TypeVar("T")
+
 AT_ONCE = 5000
 """Names in one statement: SQLite takes some 32,000 parameters, of which a row needs five."""
 NO_SYNC = {"synchronize_session": False}
 
 
-def hold(
-    session: Session, project_id: str, kind: str, names: Iterable[str], *, now: datetime, expires_at: datetime
-) -> None:
-    """Note that these are the project's; what is held already stays its owner's, and is kept as long as asked for."""
-    values = {"kind": kind, "project_id": project_id, "created_at": now, "expires_at": expires_at}
+class Held(NamedTuple):
+    """What a project holds, and until when it is kept."""
+
+    name: str
+    kind: str
+    project_id: str
+    expires_at: datetime
+
+
+def hold(session: Session, found: Iterable[Held], now: datetime) -> None:
+    """Note whose these are, of equal names the first; what is held already stays its owner's, for as long as asked."""
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    for some in _some(names):
-        held = insert(Holding).values([{"name": name, **values} for name in some])
+    # Each name once, in one order: two who note the same names must not wait for each other.
+    by_name = {one.name: one for one in reversed(list(found))}
+    for some in _some(sorted(by_name.values())):
+        held = insert(Holding).values([one._asdict() | {"created_at": now} for one in some])
         mine = col(Holding.project_id) == held.excluded.project_id
         is_longer = sa.and_(mine, col(Holding.expires_at) < held.excluded.expires_at)
         longer = {"expires_at": held.excluded.expires_at}
@@ -31,7 +42,7 @@ def hold(
 def owners(session: Session, names: Collection[str]) -> dict[str, str]:
     """The projects by name of what is held; what nobody holds is not among them."""
     found: dict[str, str] = {}
-    for some in _some(names):
+    for some in _some(sorted(names)):
         wanted = sa.select(col(Holding.name), col(Holding.project_id)).where(col(Holding.name).in_(some))
         found |= {row.name: row.project_id for row in session.execute(wanted)}
     return found
@@ -43,8 +54,6 @@ def prune(session: Session, now: datetime, limit: int) -> None:
     session.execute(sa.delete(Holding).where(col(Holding.name).in_(gone)), execution_options=NO_SYNC)
 
 
-def _some(names: Iterable[str]) -> Iterator[list[str]]:
-    """Sorted, so that two who note the same names never wait for each other."""
-    ordered = sorted(set(names))
+def _some(ordered: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(ordered), AT_ONCE):
         yield ordered[start : start + AT_ONCE]

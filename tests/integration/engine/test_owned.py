@@ -8,12 +8,13 @@ import pytest
 from tests import factories
 from tests.integration.engine.engine import MODEL, Engine
 from worker.errors import Fault, Invalid
-from worker.flow import respond, submit
+from worker.flow import owned, respond, submit
 from worker.flow.again import retry_draft
 from worker.flow.sweep import PRUNE_EVERY
 from worker.gemini.references import ENVIRONMENT, FILE
 from worker.models import Holding, Job
 from worker.store import holdings
+from worker.store.holdings import Held
 
 ANTIGRAVITY = "antigravity-preview-09-2026"
 WORK = {"agent": ANTIGRAVITY, "input": "Write a program.", "environment": "remote"}
@@ -22,7 +23,8 @@ WORK = {"agent": ANTIGRAVITY, "input": "Write a program.", "environment": "remot
 def hold(engine: Engine, project_id: str, *names: str, kind: str = FILE, hours: float = 48) -> None:
     now = engine.clock()
     with engine.context.database.write() as session:
-        holdings.hold(session, project_id, kind, names, now=now, expires_at=now + timedelta(hours=hours))
+        until = now + timedelta(hours=hours)
+        holdings.hold(session, [Held(name, kind, project_id, until) for name in names], now)
 
 
 def another(engine: Engine) -> str:
@@ -122,6 +124,27 @@ def test_the_environment_that_a_run_left_is_its_projects(engine: Engine) -> None
     draft = submit.prepare(engine.context, stranger, project_id=another(engine), is_admin=True)
     with pytest.raises(Invalid):
         engine.accept(draft)
+
+
+def test_runs_that_end_together_leave_each_its_own(engine: Engine) -> None:
+    job_ids = [engine.started(**WORK) for _ in range(2)]
+    for job_id in job_ids:
+        engine.finish(job_id)
+
+    engine.poll()
+
+    left = {engine.job(job_id).environment_id for job_id in job_ids}
+    assert {held.name for held in engine.rows(Holding)} == left
+    assert len(left) == 2
+
+
+def test_of_two_who_leave_the_same_the_first_has_it(engine: Engine) -> None:
+    first, second = another(engine), engine.project_id
+    with engine.context.database.write() as session:
+        runs = [(project_id, {"environment_id": "shared"}) for project_id in (first, second)]
+        owned.keep(session, runs, engine.context.settings.gemini, engine.clock())
+
+    assert [held.project_id for held in engine.rows(Holding)] == [first]
 
 
 def test_a_run_that_loses_its_race_leaves_nothing(engine: Engine) -> None:
