@@ -112,6 +112,9 @@ class Clients:
         previous = None
         if order.after is not None:
             before = self.orders[order.after]
+            if before.was_refused:
+                order.was_refused = True
+                return
             if not before.job_ids:
                 self._plan(monotonic() - self._began + 0.5, partial(self._post, order))
                 return
@@ -121,7 +124,8 @@ class Clients:
         )
         if answer is None or answer.status_code != 202:
             code = answer.json().get("code") if answer is not None else "no answer"
-            if not (order.after is not None and code == "invalid_request"):
+            order.was_refused = order.after is not None and code == "invalid_request"
+            if not order.was_refused:
                 self.faults.append(f"order {order.number} was not accepted: {code}")
             return
         content = answer.json()

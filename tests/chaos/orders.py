@@ -59,6 +59,8 @@ class Order:
 
     accepted_at: float | None = None
     was_cancelled: bool = False
+    was_refused: bool = False
+    """What it follows ended without an interaction: it, and what follows it, cannot be."""
 
     @property
     def path(self) -> str:

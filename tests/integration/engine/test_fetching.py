@@ -1,6 +1,7 @@
 """Media that a result names by URI: fetched into the artifact store, within bounds, and never from elsewhere."""
 
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -111,7 +112,8 @@ def test_a_file_that_another_project_holds_is_left_alone(engine: Engine) -> None
     with engine.context.database.write() as session:
         other = factories.project(session, "other")
         session.flush()
-        holdings.hold(session, other.id, "file", ["files/clip"], now=now, expires_at=now.replace(year=now.year + 1))
+        held = holdings.Held("files/clip", "file", other.id, now + timedelta(days=1))
+        holdings.hold(session, [held], now)
     shelf = Shelf(engine)
     job_id = ending_with(engine, text("Look: "), video())
 
