@@ -42,7 +42,8 @@ INTERACTION: dict[str, dict[str, Any]] = {
     | {"description": "For models only.", "examples": [{"thinking_level": "low", "max_output_tokens": 2048}]},
     "response_format": {
         "anyOf": [OBJECT, {"type": "array", "items": OBJECT}],
-        "description": "One or several formats; with a JSON `schema` the job's `output_json` is filled.",
+        "description": "One or several formats; with a JSON `schema` the job's `output_json` is filled, "
+        "and a note says where it does not fit.",
         "examples": [{"type": "text", "mime_type": "application/json", "schema": {"type": "object"}}],
     },
     "agent_config": OBJECT

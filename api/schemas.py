@@ -66,7 +66,7 @@ class Artifact(BaseModel):
     kind: Literal["image", "audio", "video", "document"]
     mime_type: str
     size: int = Field(description="Bytes.")
-    url: str
+    url: str = Field(description="Raw sound (`audio/l16`) is playable with `?format=wav`.")
 
 
 class FunctionCall(BaseModel):
@@ -155,7 +155,9 @@ class Job(BaseModel):
     result_expires_at: datetime | None
     progress: Progress
     output_text: str | None
-    output_json: Any = Field(description="The parsed output where `response_format` asked for JSON.")
+    output_json: Any = Field(
+        description="The parsed output where `response_format` asked for JSON; whether it fits its schema, `notes` say."
+    )
     citations: list[Citation]
     artifacts: list[Artifact]
     required_action: RequiredAction | None
