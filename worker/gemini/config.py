@@ -3,7 +3,6 @@
 Pure: no value is echoed. A parameter that is not known here goes through, unless it is a known one misspelt.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from worker.errors import Fault
 from worker.gemini.keywords import of_schema
 from worker.gemini.schema import TYPES
-from worker.gemini.shapes import pointer_to, type_of
+from worker.gemini.shapes import plain, pointer_to, type_of
 
 Path = list[str | int]
 
@@ -84,6 +83,9 @@ def of_environment(fields: Mapping[str, Any]) -> Iterator[Fault]:
     environment = fields.get("environment")
     if isinstance(environment, str) and not environment.strip():
         yield Fault("/environment", "must be 'remote', an environment's id, or an object")
+    for name in environment if isinstance(environment, Mapping) else ():
+        if plain(name) == "environment_id" != name:
+            yield Fault(pointer_to(["environment", name[:80]]), "unknown field; did you mean environment_id?")
 
 
 def _schema(item: Mapping[str, Any], path: Path) -> Iterator[Fault]:
@@ -106,5 +108,4 @@ def _meant(name: str) -> str | None:
     """The known parameter that an unknown one must be: written in camel case, or misspelt."""
     if name in GENERATION:
         return None
-    plain = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name[:80]).lower()
-    return next(iter(get_close_matches(plain, GENERATION, n=1, cutoff=0.85)), None)
+    return next(iter(get_close_matches(plain(name), GENERATION, n=1, cutoff=0.85)), None)

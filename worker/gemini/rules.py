@@ -13,7 +13,7 @@ from worker.errors import Fault
 from worker.gemini import agents
 from worker.gemini.config import of_environment, of_format, of_generation
 from worker.gemini.contents import of_input
-from worker.gemini.shapes import pointer_to
+from worker.gemini.shapes import plain, pointer_to
 from worker.gemini.tools import of_tools
 
 Fields = Mapping[str, Any]
@@ -138,7 +138,7 @@ def _extra_body(fields: Fields) -> Iterator[Fault]:
     if not isinstance(extra, Mapping):
         yield Fault("/extra_body", "must be an object")
         return
-    for name in sorted(extra.keys() & (FIELDS | RESERVED)):
+    for name in sorted(name for name in extra if plain(name) in FIELDS | RESERVED):
         yield Fault(pointer_to(["extra_body", name]), "has its own place in the job, or is set by Nightdesk")
     text = json.dumps(extra, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode("utf-8", "surrogatepass")) > EXTRA_BODY_MAX_BYTES:

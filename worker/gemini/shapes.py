@@ -3,6 +3,7 @@
 Importing them takes a second or two, so it happens on first use. Knows no rule of its own: those stand in `rules`.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, get_args
@@ -76,6 +77,11 @@ def type_of(item: Any) -> str | None:
     """Return the `type` of a tool, content or step, None for anything that has none."""
     kind = item.get("type") if isinstance(item, Mapping) else None
     return kind if isinstance(kind, str) else None
+
+
+def plain(name: str) -> str:
+    """Return a field's name with underscores where it is in camel case: the API may take the one for the other."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name[:80]).lower()
 
 
 def pointer_to(parts: Iterable[str | int]) -> str:

@@ -194,6 +194,8 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ["/agent_config/temperature", "/agent_config/max_output_tokens"],
     ),
     ({"agent": "code-mender-1", "input": "x", "agent_config": {"type": "antigravity"}}, ["/agent_config/type"]),
+    (MODEL | {"extra_body": {"previousInteractionId": "x", "store_": 1}}, ["/extra_body/previousInteractionId"]),
+    (ANTIGRAVITY | {"environment": {"type": "remote", "environmentId": "x"}}, ["/environment/environmentId"]),
 ]
 
 
