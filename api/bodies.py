@@ -85,7 +85,10 @@ INTERACTION_ID = {
 FUNCTION_RESULT: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "type": {"const": "function_result"},
+        "type": {
+            "enum": ["function_result", "tool_search_result"],
+            "description": "The second is for a `tool_search` that the client executes: functions as its `result`.",
+        },
         "call_id": {"type": "string", "description": "The `id` of an open call."},
         "result": {
             "anyOf": [{"type": "string"}, OBJECT, {"type": "array", "items": OBJECT}],

@@ -9,12 +9,12 @@ from sqlmodel import Session
 from api.gemini import act, names
 from api.gemini.names import Name
 from worker.errors import Conflict, NotFound
+from worker.gemini.result import RESULTS
 from worker.models import Job
 from worker.states import TERMINAL, Status
 from worker.store import interactions, jobs, replays
 
 FOLLOWS, BRANCHES_OFF = "previous_job_id", "previous_interaction_id"
-RESULT = "function_result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ def resolve(session: Session, previous: str, key: str, project_id: str) -> Next:
 
 
 def as_results(content: Any) -> Any:
-    """An input of one function result alone is a list of one."""
-    return [content] if isinstance(content, dict) and content.get("type") == RESULT else content
+    """An input of one result alone is a list of one."""
+    return [content] if isinstance(content, dict) and content.get("type") in RESULTS else content
 
 
 def _upstream_id(session: Session, job: Job, after: Name) -> str:

@@ -20,6 +20,8 @@ from worker.store import jobs, moves, results
 MAX_TURNS = 100
 """An upstream that never stops asking for a continuation must not run for ever."""
 
+NO_CALLS = "the upstream asks for an action and names no call: go on with previous_job_id"
+
 RUNNING = {Status.IN_PROGRESS, Status.CANCELLING}
 AS_IT_IS = {
     "completed": Status.COMPLETED,
@@ -117,6 +119,9 @@ def _require_action(session: Session, ending: Ending) -> list[Job]:
     job = ending.job
     if job.status != Status.IN_PROGRESS:
         return stopped(session, job.id, claim=ending.claim, now=ending.now, ending=ending)
+    if not ending.outcome.function_calls:
+        # Nobody could answer, so that it would wait for nothing till it expires.
+        return _finish(session, ending, Status.INCOMPLETE, {"notes": [*_seen(ending)["notes"], NO_CALLS]})
     calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in ending.outcome.function_calls]
     deadline = ending.now + timedelta(seconds=job.action_timeout_seconds)
     values = {

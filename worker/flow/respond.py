@@ -17,6 +17,7 @@ from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
 from worker.gemini import request
 from worker.gemini.references import references_of
+from worker.gemini.result import RESULTS
 from worker.gemini.rules import FIELDS, MAX_FAULTS
 from worker.models import Job
 from worker.states import Status
@@ -24,7 +25,6 @@ from worker.store import jobs, moves, replays, submissions
 from worker.telemetry import step
 
 INPUT = "input"
-RESULT = "function_result"
 MAX_TURNS = 1000
 """Each turn keeps its request and its result: a program that never stops calling functions must not fill the disk."""
 
@@ -147,8 +147,8 @@ def _results(job: Job, given: Any) -> Iterator[Fault]:
         if not isinstance(item, dict):
             continue
         name = item.get("call_id")
-        if item.get("type") != RESULT:
-            yield Fault(f"/{INPUT}/{place}/type", f"must be {RESULT}")
+        if item.get("type") not in RESULTS:
+            yield Fault(f"/{INPUT}/{place}/type", "must be function_result, or tool_search_result")
         elif not isinstance(name, str) or name not in calls:
             yield Fault(f"/{INPUT}/{place}/call_id", "is not the id of an open call")
         elif name in answered:

@@ -33,6 +33,11 @@ __all__ = [
 MAX_CALLS, MAX_CALLS_BYTES = 1000, 4 * 1024 * 1024
 """How many calls a job may wait for, and how long they may be: they are part of its row."""
 
+CALLS = {"function_call": "", "tool_search_call": "tool_search"}
+"""Steps that may wait for a result of the client's, and what a call is named that has no name of its own."""
+
+RESULTS = frozenset({"function_result", "tool_search_result"})
+
 
 class UnreadableBodyError(ValueError):
     """The body is not a JSON object."""
@@ -166,13 +171,14 @@ def _mismatch(value: Any, schemas: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _open_calls(steps: list[dict[str, Any]]) -> tuple[FunctionCall, ...]:
-    """Return the function calls that no result answers."""
-    answered = {_text(step.get("call_id")) for step in steps if step.get("type") == "function_result"}
+    """Return the calls that no later result answers: an id may come again, in another turn."""
     calls: dict[str, FunctionCall] = {}
     for step in steps:
-        name = _text(step.get("id"))
-        if step.get("type") == "function_call" and name and name not in answered:
-            calls[name] = FunctionCall(name, _text(step.get("name")) or "", step.get("arguments"))
+        kind, name = _text(step.get("type")), _text(step.get("id"))
+        if kind in RESULTS:
+            calls.pop(_text(step.get("call_id")) or "", None)
+        elif kind in CALLS and name:
+            calls[name] = FunctionCall(name, _text(step.get("name")) or CALLS[kind], step.get("arguments"))
     return tuple(calls.values())
 
 

@@ -189,7 +189,7 @@ class Engine:
         return list(self.read(lambda session: list(session.scalars(statement))))
 
     def interactions(self, job_id: str) -> list[Interaction]:
-        return self.rows(Interaction, job_id)
+        return sorted(self.rows(Interaction, job_id), key=lambda one: (one.turn, one.attempt))
 
     def results(self, job_id: str) -> list[Result]:
         return sorted(self.rows(Result, job_id), key=lambda result: result.turn)

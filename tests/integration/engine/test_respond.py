@@ -438,6 +438,28 @@ def test_an_event_tells_the_calls_as_far_as_they_fit(engine: Engine, name: str, 
     assert "required_action" not in engine.event_rows(job_id)[0].data
 
 
+def test_an_action_that_nobody_can_take_is_not_waited_for(engine: Engine) -> None:
+    job_id = engine.started(tools=TOOLS)
+    steps = [{"type": "function_call", "name": "look"}, {"type": "approval_request", "id": "a1"}]
+
+    job = settled(engine, job_id, body={"status": "requires_action", "steps": steps})
+
+    assert (job.status, job.required_action, job.interaction_id is not None) == ("incomplete", None, True)
+    assert any("previous_job_id" in note for note in job.notes)
+    assert [result.turn for result in engine.results(job_id)] == [1]
+
+
+def test_a_tool_search_of_the_clients_is_answered_with_functions(engine: Engine) -> None:
+    job_id = engine.started(tools=[*TOOLS, {"type": "tool_search", "execution": "client", "name": "find"}])
+    search = {"type": "tool_search_call", "id": "s1", "arguments": {"function_names": ["look"]}}
+    settled(engine, job_id, body={"status": "requires_action", "steps": [search]})
+
+    answer(engine, job_id, [{"type": "tool_search_result", "call_id": "s1", "result": TOOLS}])
+    engine.start(job_id)
+
+    assert request(engine, job_id)["input"][0]["result"] == TOOLS
+
+
 def test_a_job_has_so_many_turns_and_no_more(engine: Engine) -> None:
     job_id = asking(engine)
     engine.change(job_id, turn=respond.MAX_TURNS)

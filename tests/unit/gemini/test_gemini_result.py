@@ -269,6 +269,23 @@ def test_function_calls_without_a_result_are_open() -> None:
     assert outcome.function_calls == (FunctionCall("c2", "f", {}), FunctionCall("c3", "f", None))
 
 
+def test_an_id_that_comes_again_after_its_result_is_open_again() -> None:
+    answered = {"type": "function_result", "call_id": "c1", "result": "x"}
+
+    outcome = read({"steps": [answered, call("c1", arguments={"turn": 2})]})
+
+    assert outcome.function_calls == (FunctionCall("c1", "f", {"turn": 2}),)
+
+
+def test_a_tool_search_that_nobody_has_answered_is_the_clients() -> None:
+    search = {"type": "tool_search_call", "id": "s1", "arguments": {"function_names": ["f"]}}
+    answered = {"type": "tool_search_result", "call_id": "s2", "result": []}
+
+    outcome = read({"steps": [search, search | {"id": "s2"}, answered]})
+
+    assert outcome.function_calls == (FunctionCall("s1", "tool_search", {"function_names": ["f"]}),)
+
+
 def test_a_result_over_the_limit_without_its_media_is_too_large() -> None:
     big = {"steps": [says(text("x" * 2000))]}
 

@@ -19,8 +19,8 @@ def wanted(record: Record) -> list[dict[str, Any]]:
     given = record.request.get("tools") or []
     declared = [tool for tool in given if tool.get("type") == "function"]
     declared += [COMPUTER for tool in given if tool.get("type") == "computer_use"]
-    asked = record.script.calls
-    if record.script.status == "requires_action" and not declared:
+    asked, is_owed = record.script.calls, record.script.status == "requires_action"
+    if is_owed and not declared:
         declared, asked = [_FALLBACK], max(1, asked)
     if not declared:
         return []
@@ -28,10 +28,10 @@ def wanted(record: Record) -> list[dict[str, Any]]:
         return [declared[i % len(declared)] for i in range(asked)]
     question = question_of(record.steps)
     choice = (record.request.get("generation_config") or {}).get("tool_choice", "auto")
-    if not question or choice == "none":
+    if not is_owed and (not question or choice == "none"):
         return []
     chosen = [tool for tool in declared if _is_meant(str(tool["name"]), question)]
-    if not chosen and (choice == "any" or record.script.status == "requires_action"):
+    if not chosen and (choice == "any" or is_owed):
         return declared[:1]
     return chosen
 
