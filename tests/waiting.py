@@ -7,9 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 STEP_S = 0.02
+PATIENCE_S = 20.0
+"""Long enough for a machine that is busy with other tests; who waits so long has failed."""
 
 
-def eventually(condition: Callable[[], T], within_s: float = 5, what: str = "") -> T:
+def eventually(condition: Callable[[], T], within_s: float = PATIENCE_S, what: str = "") -> T:
     """What the condition gives as soon as that is truthy; fails the test when it is not within `within_s` seconds."""
     deadline = monotonic() + within_s
     while True:
