@@ -82,7 +82,7 @@ def _body(report: Report) -> str:
 
 def _notes(sources: Sequence[Source]) -> str:
     items = "".join(f'<li id="source-{source.number}">{_linked(source)}</li>' for source in sources)
-    return f"<section><h2>Sources</h2><ol>{items}</ol></section>" if items else ""
+    return f"<section><h2>Footnotes</h2><ol>{items}</ol></section>" if items else ""
 
 
 def _linked(source: Source) -> str:

@@ -18,10 +18,11 @@ PLACE = re.compile(r"\]\(artifact:(\d{1,6})\)", re.ASCII)
 """Where in the text an artifact stands."""
 
 UNBREAKABLE = re.compile(
-    r"\[[^\[\]\n]{0,500}\]\([^()\s]{1,2000}\)|<https?://[^<>\s]{1,2000}>|^ {0,3}```.*?^ {0,3}```[^\n]*$",
+    r"\[[^\[\]\n]{0,500}\]\([^()\s]{1,2000}\)|<https?://[^<>\s]{1,2000}>|https?://[^<>()\[\]|\s]{1,2000}|"
+    r"^ {0,3}```.*?^ {0,3}```[^\n]*$",
     re.DOTALL | re.MULTILINE,
 )
-"""Links and blocks of code: a reference within would break them, and stands behind them."""
+"""Links, addresses and blocks of code: a reference within would break them, and stands behind them."""
 
 SPACE_MAX = 200
 OPEN, CLOSE = "\ue000", "\ue001"
@@ -121,7 +122,7 @@ def _placed(text: str, ends: set[tuple[int, int]]) -> list[tuple[int, int]]:
                 continue
             place = stop
         # Behind the last bar of a row there is no cell any more.
-        marks.add((place - 1 if text[place - 1 : place] == "|" else place, number))
+        marks.add((_behind_words(text, place - 1) if text[place - 1 : place] == "|" else place, number))
     return sorted(marks)
 
 

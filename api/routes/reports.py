@@ -35,7 +35,7 @@ HTML_EXAMPLE = """<!doctype html>
 <h1>Heat pumps in old buildings</h1>
 <p>Field studies find seasonal factors near 3.1.<sup><a href="#source-1">[1]</a></sup></p>
 <p><img src="data:image/png;base64,iVBORw0KGgo…" alt="image"></p>
-<section><h2>Sources</h2><ol>
+<section><h2>Footnotes</h2><ol>
 <li id="source-1"><a href="https://example.com/heat-pumps">Field study</a></li>
 </ol></section>
 </body></html>
