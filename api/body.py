@@ -18,6 +18,9 @@ from worker.gemini.shapes import pointer_to
 LONG_NUMBER = re.compile(rb"\d{19}")
 """Without so many digits in a row no whole number needs more than 64 bits."""
 
+MAX_DEPTH = 128
+"""Levels of a body: JSON is read deeper than it is written, and what cannot be written cannot be kept."""
+
 MAX_FAULTS = 50
 _INEXACT = object()
 
@@ -60,29 +63,46 @@ class BodyLimit:
 
 
 async def read(request: Request) -> bytes:
-    """The whole body; raises PayloadTooLarge."""
+    """The whole body; raises PayloadTooLarge, and BadRequest where it is compressed."""
+    refuse_encoded(request)
     return await request.body()
 
 
+def refuse_encoded(request: Request) -> None:
+    """Raise BadRequest for a compressed body: a few bytes of it may be gigabytes."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise BadRequest("the body must be sent without a Content-Encoding")
+
+
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body; raises BadRequest for what is not JSON, Invalid for what is no object or not exact."""
+    """The JSON object in a body.
+
+    Raises BadRequest for what is not JSON, Invalid for what is no object, nested too deep or not exact.
+    """
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     if not isinstance(content, dict):
         raise Invalid(Fault("", "the body must be a JSON object"))
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(content):
+        raise Invalid(Fault("", f"the body must not be nested deeper than {MAX_DEPTH} levels"))
     if LONG_NUMBER.search(body):
         _refuse_inexact(body)
     return content
 
 
+def _is_deep(content: dict[str, Any]) -> bool:
+    level: list[Any] = [content]
+    for _ in range(MAX_DEPTH):
+        inner = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for children in inner for child in children if isinstance(child, (dict, list))]
+    return bool(level)
+
+
 def _refuse_inexact(body: bytes) -> None:
     """Raise Invalid for whole numbers that were read as doubles: they would be passed on as others."""
-    try:
-        exact = json.loads(body, parse_int=lambda text: None if -(2**63) <= int(text) < 2**64 else _INEXACT)
-    except RecursionError:
-        raise Invalid(Fault("", "must not be nested so deep")) from None
+    exact = json.loads(body, parse_int=lambda text: None if -(2**63) <= int(text) < 2**64 else _INEXACT)
     faults, stack = list[Fault](), [("", exact)]
     while stack and len(faults) < MAX_FAULTS:
         pointer, value = stack.pop()

@@ -11,6 +11,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from api.body import refuse_encoded
 from api.errors import PayloadTooLarge
 from worker.errors import BadRequest, Fault, Invalid
 
@@ -127,8 +128,7 @@ class FileForm:
 
 
 def _boundary(request: Request) -> bytes:
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise BadRequest("the body must be sent without a Content-Encoding")
+    refuse_encoded(request)
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary", b"")
     # RFC 2046 5.1.1; the parser would take any.

@@ -31,8 +31,17 @@ def test_what_is_not_json_is_a_bad_request(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[]", b"5", b'{"a": 1234567890123456789012, "b": ' + b"[" * 1000 + b"]" * 1000 + b"}"]
+    "text", [b"[]", b"5", *(b'{"a": 1234567890123456789012, "b": ' + b"[" * n + b"]" * n + b"}" for n in (128, 1000))]
 )
-def test_what_is_no_object_or_too_deep_to_look_at_is_refused(text: bytes) -> None:
+def test_what_is_no_object_or_nested_too_deep_is_refused(text: bytes) -> None:
     with pytest.raises(Invalid):
         body.parse(text)
+
+
+def test_what_is_read_can_be_written() -> None:
+    text = b'{"a": ' + b"[" * 126 + b'{"b": "' + b"[{" * 500 + b'"}' + b"]" * 126 + b"}"
+
+    content = body.parse(text)
+
+    assert orjson.loads(orjson.dumps(content)) == content
+    assert body.digest(content)
