@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from pydantic import SecretStr
 from sqlmodel import SQLModel
 
+from tests.conftest import ENCRYPTION_KEY
 from worker.database import Database, upgrade
 from worker.settings import Settings
+from worker.vault import Vault
 
 KINDS = ("sqlite", "postgresql")
 
@@ -17,7 +20,7 @@ def lasting(request: pytest.FixtureRequest, factory: pytest.TempPathFactory) -> 
     """The URL and the database of the kind that the fixture's parameter names."""
     postgres = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     url = postgres.fresh() if postgres else f"sqlite:///{factory.mktemp('lasting') / 'nightdesk.db'}"
-    database = Database(Settings(database_url=url, _env_file=None).database)
+    database = Database(Settings(database_url=url, _env_file=None).database, sealer=Vault(SecretStr(ENCRYPTION_KEY)))
     if database.is_sqlite:
         upgrade(database)
     yield url, database

@@ -120,7 +120,7 @@ def catalog(settings: Settings) -> Catalog:
 def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Context:
     """Everything, ready for use; raises SettingsError where settings are missing or do not fit the database."""
     vault, known = Vault(settings.encryption_key), catalog(settings)
-    database = Database(settings.database)
+    database = Database(settings.database, sealer=vault)
     found(settings, database, vault, clock())
     loop = LoopThread()
     loop.start()

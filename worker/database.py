@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from worker.errors import SettingsError, Unavailable
+from worker.models import Sealer
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0002"
@@ -39,12 +40,17 @@ JSON: dict[str, Any] = {"json_serializer": _dumped, "json_deserializer": orjson.
 
 
 class Database:
-    """Write and read transactions on one database; `Unavailable` when it cannot be reached or will not answer."""
+    """Write and read transactions on one database; `Unavailable` when it cannot be reached or will not answer.
 
-    def __init__(self, url: str, *, connections: int = 16) -> None:
+    Without a `sealer` what is sealed is neither sealed nor opened: for those who look at other things only.
+    """
+
+    def __init__(self, url: str, *, connections: int = 16, sealer: Sealer | None = None) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _sqlite(url, write=True) if self.is_sqlite else _postgres(url, connections)
         self.reader = _sqlite(url, write=False, connections=connections) if self.is_sqlite else self.engine
+        for engine in (self.engine, self.reader):
+            engine.dialect.sealer = sealer  # type: ignore[attr-defined]
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -5,7 +5,7 @@ Every partial index repeats, word for word, the predicate of the claim that uses
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -41,6 +41,33 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         """SQLite gives back what was stored without its zone."""
         del dialect
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+class Sealer(Protocol):
+    """What seals bytes on their way into the database and opens them on their way out."""
+
+    def wrap(self, document: bytes) -> bytes:
+        """Seal."""
+
+    def unwrap(self, stored: bytes) -> bytes:
+        """Open."""
+
+
+class Sealed(sa.TypeDecorator[bytes]):
+    """Bytes that lie sealed in the database, where its engine has a sealer (`database.Database`)."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
+        """Seal."""
+        sealer: Sealer | None = getattr(dialect, "sealer", None)
+        return value if sealer is None or value is None else sealer.wrap(value)
+
+    def process_result_value(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
+        """Open; what was stored before there was a sealer is as it was."""
+        sealer: Sealer | None = getattr(dialect, "sealer", None)
+        return value if sealer is None or value is None else sealer.unwrap(bytes(value))
 
 
 Json = sa.JSON().with_variant(JSONB(), "postgresql")
@@ -175,13 +202,16 @@ class Job(SQLModel, table=True):
 
 
 class JobInput(SQLModel, table=True):
-    """The create body of one turn of a job, as JSON bytes: what the user sent, untouched."""
+    """The create body of one turn of a job, as JSON bytes: what the user sent, untouched, and sealed.
+
+    Sealed, for it may hold credentials: headers of tools, variables of environments. What came of it holds none.
+    """
 
     __tablename__ = "job_input"
 
     job_id: str = Field(primary_key=True, foreign_key="job.id", ondelete="CASCADE")
     turn: int = Field(primary_key=True)
-    body: bytes
+    body: bytes = Field(sa_type=Sealed)
 
 
 class Interaction(SQLModel, table=True):

@@ -115,6 +115,17 @@ def test_check_refuses_the_encryption_key_of_another_database(migrated: Path) ->
     assert "FAIL  encryption key: NIGHTDESK_ENCRYPTION_KEY: is not the key this database was made with" in done.stdout
 
 
+def test_reseal_lets_the_old_encryption_key_be_dropped(migrated: Path) -> None:
+    new = "another key of enough length"
+    run(migrated, "keys", "create", "--name=first", NIGHTDESK_ENCRYPTION_KEY=KEY)
+
+    done = run(migrated, "reseal", NIGHTDESK_ENCRYPTION_KEY=f"{new},{KEY}")
+
+    assert done.stdout == "2 secrets and 0 requests are sealed with the first key\n", done.stderr
+    assert "fits the database" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=new).stdout
+    assert "FAIL  encryption key" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=KEY).stdout
+
+
 def test_a_created_key_opens_the_api_until_it_is_revoked(stack: Stack) -> None:
     made = run(stack.folder, "keys", "create", "--name=try", "--project=other", "--scopes=jobs:read")
     key, key_id = made.stdout.strip(), made.stderr.split()[0]

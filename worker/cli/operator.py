@@ -10,6 +10,7 @@ from worker.database import Database, pending
 from worker.dev import keyring
 from worker.errors import SettingsError
 from worker.settings import PREFIX, Settings, load
+from worker.vault import Vault
 
 
 def settings() -> Settings:
@@ -29,11 +30,11 @@ def settings() -> Settings:
 
 
 @contextmanager
-def opened(chosen: Settings) -> Iterator[Database]:
+def opened(chosen: Settings, sealer: Vault | None = None) -> Iterator[Database]:
     """The database; raises SettingsError, and creates nothing, where there is none or it is older than this release."""
     if missing := absent(chosen):
         raise SettingsError(missing)
-    database = Database(chosen.database, connections=1)
+    database = Database(chosen.database, connections=1, sealer=sealer)
     try:
         if pending(database):
             raise SettingsError("the database is older than this release: run `nightdesk migrate` first")

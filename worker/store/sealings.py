@@ -1,0 +1,42 @@
+"""Everything that lies sealed in the database, to be sealed anew when the encryption key is replaced."""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col
+
+from worker.models import JobInput, Project, Sealing
+
+SECRETS: dict[type[SQLModel], tuple[str, ...]] = {
+    Sealing: ("sealed",),
+    Project: ("webhook_secret", "old_webhook_secret"),
+}
+"""Columns of a few small rows. Documents are of a type of their own, which seals whatever is written."""
+
+
+def secrets(session: Session, reseal: Callable[[bytes], bytes]) -> int:
+    """Seal all secrets anew; gives back how many there are."""
+    done = 0
+    for table, names in SECRETS.items():
+        for row in session.scalars(sa.select(table).with_for_update()):
+            for name in names:
+                sealed: bytes | None = getattr(row, name)
+                if sealed is not None:
+                    setattr(row, name, reseal(sealed))
+                    done += 1
+    session.flush()
+    return done
+
+
+def rewrite(session: Session, *, after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
+    """Write the next requests after a (job, turn) as they are, sealed by the present key; gives back which."""
+    place = (col(JobInput.job_id), col(JobInput.turn))
+    rows = sa.select(*place).where(sa.tuple_(*place) > after).order_by(*place).limit(limit)
+    found = [(row.job_id, row.turn) for row in session.execute(rows)]
+    for job_id, turn in found:
+        # One by one: each may have 20 MB.
+        mine = (col(JobInput.job_id) == job_id, col(JobInput.turn) == turn)
+        body = session.execute(sa.select(col(JobInput.body)).where(*mine).with_for_update()).scalar_one_or_none()
+        if body is not None:
+            session.execute(sa.update(JobInput).where(*mine).values(body=body))
+    return found
