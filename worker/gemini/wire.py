@@ -5,7 +5,7 @@ Knows nothing of what the calls mean. No SDK or HTTP exception leaves this modul
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from worker.gemini.refusal import Refusal, read_refusal
 
 UNWANTED = ("GOOGLE_GENAI_DEBUG", "GOOGLE_GENAI_HTTP_CLIENT")
 """Variables no argument overrules: the first logs every prompt and the key, the second swaps the HTTP library."""
+
+MAX_BYTES, MAX_PACKED_BYTES = 256 * 1024 * 1024, 256 * 1024
+"""Of one answer. None is asked to be compressed: of one that is, each byte may become a thousand."""
 
 LAST_LOOK_S = 0.2
 """The end of a call's time, by itself: a process that was stopped for longer takes what lies there when it wakes."""
@@ -47,11 +50,41 @@ def sdk_client(access: Access, connections: int) -> Any:
         api_version=access.api_version,
         retry_options=HttpRetryOptions(attempts=1),
         # The SDK would follow a redirect: a second POST, with the key, to wherever it points.
-        async_client_args={"limits": pool, "timeout": timeout, "follow_redirects": False},
+        async_client_args={
+            "limits": pool,
+            "timeout": timeout,
+            "follow_redirects": False,
+            "headers": {"Accept-Encoding": "identity"},
+            "event_hooks": {"response": [_bound]},
+        },
     )
     client = genai.Client(vertexai=False, api_key=access.api_key, http_options=options)
     assert client.aio.interactions is not None, "the resource is built by the first look at it: here, under the lock"
     return client
+
+
+async def _bound(response: Any) -> None:
+    """Let no more of an answer be read than a process can hold."""
+    most = MAX_PACKED_BYTES if response.headers.get("Content-Encoding") else MAX_BYTES
+    response.stream = _bounded(response.stream, most)
+
+
+def _bounded(stream: Any, most: int) -> Any:
+    import httpx2  # noqa: PLC0415 - imported by now
+
+    class Bounded(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            taken = 0
+            async for chunk in stream:
+                taken += len(chunk)
+                if taken > most:
+                    raise httpx2.ReadError("the answer is too large")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    return Bounded()
 
 
 async def talk(

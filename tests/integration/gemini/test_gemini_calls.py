@@ -1,6 +1,9 @@
 """Get, cancel, delete and probe through the SDK, and what the environment must not change."""
 
+import gzip
 import logging
+import resource
+import zlib
 from typing import Any
 
 import pytest
@@ -221,3 +224,32 @@ def test_the_api_version_and_a_path_before_it_are_kept(stub: Stub, loop: LoopThr
     gemini.close()
 
     assert stub.requests[0].target == "/proxy/v1beta/interactions/v1_a/cancel"
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def bomb(mib: int) -> bytes:
+    """A small body that is so many MiB of zeros."""
+    packer = zlib.compressobj(wbits=31)
+    return b"".join([packer.compress(bytes(1024 * 1024)) for _ in range(mib)]) + packer.flush()
+
+
+def test_no_answer_is_asked_to_be_compressed_and_a_small_one_that_is_is_read(gemini: Gemini, stub: Stub) -> None:
+    stub.will(wire.says(200, gzip.compress(b'{"status": "cancelled"}'), Content_Encoding="gzip"))
+
+    assert gemini.cancel("v1_a").status == "cancelled"
+    assert stub.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_an_answer_that_would_fill_the_memory_is_given_up(gemini: Gemini, stub: Stub) -> None:
+    stub.will(wire.says(200, bomb(800), Content_Encoding="gzip"))
+    before = peak_mib()
+
+    answer = gemini.cancel("v1_a")
+    with pytest.raises(CreateLost):
+        gemini.create(REQUEST).result(30)
+
+    assert answer.kind == CancelKind.TROUBLE
+    assert peak_mib() - before < 500
