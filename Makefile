@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 
-.PHONY: help install install-dev install-extras up test test-js transcript check format bench chaos lock clean
+.PHONY: help install install-dev install-extras up test test-js transcript check format bench chaos fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench: install-dev ## the figures of the README, side by side with plain program
 
 chaos: install-dev ## kill, freeze and cut off every part of an installation, then check its books
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: install-dev ## throw at every door twenty times what the tests do, and something else each time
+	FUZZ=20 $(BIN)/python -m pytest -n auto tests/integration/abuse $(wildcard tests/*/*/test_*any*.py) $(ARGS)
 
 lock: install-dev ## renew the hashed locks from pyproject.toml
 	$(BIN)/$(LOCK) --extra build --output-file requirements.lock

@@ -3,6 +3,7 @@
 The types are walked, not listed, so that a newer SDK's fields are thrown at us as soon as it is installed.
 """
 
+import os
 import types
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -47,10 +48,15 @@ KEYS = st.sampled_from(["a", "type", "b c"])
 BYTES = st.sampled_from([b"", b"x", bytes(range(256)), b"\x89PNG" * 50]).map(lambda data: b64encode(data).decode())
 
 
+FUZZ = int(os.environ.get("FUZZ", "1"))
+"""How many times as much is thrown, and if so, not the same each time: `make fuzz`."""
+
+
 def examples(number: int) -> Callable[[Any], Any]:
     """Settings for so many examples: the same in each run, without a database of failures."""
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    return settings(max_examples=number, derandomize=True, deadline=None, database=None, suppress_health_check=checks)
+    chosen: dict[str, Any] = {"max_examples": number * FUZZ, "derandomize": FUZZ == 1}
+    return settings(deadline=None, database=None, suppress_health_check=checks, **chosen)
 
 
 @cache

@@ -71,7 +71,7 @@ class File:
     openapi_extra={
         "parameters": [
             header("Range", "One range of bytes.", "bytes=0-1023"),
-            header("If-Range", "The range only if the artifact still has this ETag, else the whole.", '"3f2a…"'),
+            header("If-Range", "The range only if the artifact still has this ETag, else the whole.", '"3f2a"'),
         ]
     },
 )
