@@ -25,6 +25,7 @@ from api.rounds import Rounds
 from api.routes import (
     adoption,
     artifacts,
+    audit,
     catalog,
     conversations,
     deliveries,
@@ -69,6 +70,7 @@ RESOURCES = (
     catalog,
     usage,
     stats,
+    audit,
     health,
     metrics,
     upstream,

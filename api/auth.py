@@ -7,8 +7,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.desk import Desk
+from api.errors import request_id
 from worker import keys
 from worker.errors import Forbidden, Unauthenticated
+from worker.store.audit import Actor
 
 ADMIN = "admin"
 READ, WRITE, WEBHOOKS = "jobs:read", "jobs:write", "webhooks:write"
@@ -22,6 +24,8 @@ class Caller:
     project_id: str
     key_id: str
     scopes: frozenset[str]
+    by: Actor
+    """The same for the audit log."""
 
     @property
     def is_admin(self) -> bool:
@@ -46,7 +50,13 @@ async def holder(request: Request, token: str) -> Caller:
     found = await desk.keyring.find(keys.digest(token)) if token.startswith(keys.PREFIX) else None
     if found is None:
         raise Unauthenticated("this API key does not exist, was revoked or has expired")
-    return Caller(found.project_id, found.key_id, found.scopes)
+    by = Actor(found.key_id, address(request), request_id(request))
+    return Caller(found.project_id, found.key_id, found.scopes, by)
+
+
+def address(request: Request) -> str | None:
+    """Where a request comes from: the peer, or what a trusted proxy says; None on a Unix socket."""
+    return None if request.client is None else request.client.host or None
 
 
 async def permitted(request: Request, scope: str) -> Caller:
@@ -72,3 +82,4 @@ AnyKey = Annotated[Caller, Depends(caller)]
 Reader = Annotated[Caller, Depends(_needs(READ))]
 Author = Annotated[Caller, Depends(_needs(WRITE))]
 Postmaster = Annotated[Caller, Depends(_needs(WEBHOOKS))]
+Admin = Annotated[Caller, Depends(_needs(ADMIN))]

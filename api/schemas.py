@@ -269,6 +269,26 @@ class DeliveryList(_List):
     data: list[Delivery]
 
 
+class AuditEntry(BaseModel):
+    """Something that was done."""
+
+    id: str
+    object: Literal["audit_entry"]
+    at: datetime
+    action: str = Field(description="As `job.submit`, `job.cancel`, `key.revoke`, `gate.pause`.")
+    actor: str = Field(description="The id of a key, or `cli:` and the name of whoever ran the command.")
+    address: str | None = Field(description="Where the request came from; null for a command.")
+    request_id: str | None
+    subject: str | None = Field(description="The id of what it was done to; the first one of a batch.")
+    number: int = Field(description="How many jobs at once.")
+
+
+class AuditList(_List):
+    """A page of what was done, newest first."""
+
+    data: list[AuditEntry]
+
+
 class File(BaseModel):
     """A file that the Gemini Files API keeps, for use in `input`."""
 

@@ -1,6 +1,6 @@
 """From a request to an order: reading bodies into drafts, and handing them to the writer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from api.errors import request_id
 from worker.errors import Fault, Gone, IdempotencyReused, Invalid, NightdeskError
 from worker.flow import submit
 from worker.flow.submit import Accepted, Draft, Order
-from worker.store import jobs, replays
+from worker.store import audit, jobs, replays
 
 MAX_BATCH = 1000
 MAX_FAULTS = 1000
@@ -52,7 +52,13 @@ def bare(request: Request, who: Caller, path: str) -> Intake:
 
 
 async def take(
-    desk: Desk, given: Intake, draft: Callable[[], list[Draft]], *, is_quick: bool, is_once: bool = False
+    desk: Desk,
+    given: Intake,
+    draft: Callable[[], list[Draft]],
+    *,
+    is_quick: bool,
+    is_once: bool = False,
+    action: str = audit.SUBMITTED,
 ) -> Accepted:
     """Draft and write an order; what takes long, or asks the database, is drafted in a thread."""
     try:
@@ -63,8 +69,15 @@ async def take(
         if known is None:
             raise
         return known
-    order = Order(given.who.project_id, drafts, given.path, given.key, given.digest, is_once=is_once)
-    return await desk.writer.submit(order)
+    return await desk.writer.submit(order(given, drafts, is_once=is_once, action=action))
+
+
+def order(
+    given: Intake, drafts: Sequence[Draft] = (), *, is_once: bool = False, action: str = audit.SUBMITTED
+) -> Order:
+    """What the writer is handed of a request."""
+    who = given.who
+    return Order(who.project_id, drafts, given.path, given.key, given.digest, is_once=is_once, by=who.by, action=action)
 
 
 def _replay(session: Session, given: Intake) -> Accepted | None:

@@ -86,6 +86,11 @@ class Project(SQLModel, table=True):
     webhook_secret: bytes
     old_webhook_secret: bytes | None = None
     old_webhook_secret_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    max_queued: int | None = Field(default=None, sa_type=sa.BigInteger)
+    max_in_flight: int | None = Field(default=None, sa_type=sa.BigInteger)
+    max_jobs_per_day: int | None = Field(default=None, sa_type=sa.BigInteger)
+    max_tokens_per_day: int | None = Field(default=None, sa_type=sa.BigInteger)
+    """None: as the settings have it for every project."""
 
 
 class ApiKey(SQLModel, table=True):
@@ -352,6 +357,24 @@ class Idempotency(SQLModel, table=True):
     digest: str
     job_ids: list[str] = Field(sa_type=Json)
     created_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class AuditEntry(SQLModel, table=True):
+    """Who did what, from where: `actor` is a key's id or `cli:` and a user's name, `number` counts a batch's jobs."""
+
+    __tablename__ = "audit_entry"
+
+    id: str = Field(primary_key=True)
+    project_id: str = Field(foreign_key="project.id")
+    at: datetime = Field(sa_type=UtcDateTime)
+    action: str
+    actor: str
+    address: str | None = None
+    request_id: str | None = None
+    subject: str | None = None
+    number: int = 1
+
+    __table_args__ = (sa.Index("ix_audit_entry_project", "project_id", "id"),)
 
 
 class Leftover(SQLModel, table=True):

@@ -119,6 +119,7 @@ class Settings(BaseSettings):
     result_retention_days: Annotated[int, Field(ge=1)] = 30
     job_retention_days: Annotated[int, Field(ge=1)] = 90
     usage_retention_days: Annotated[int, Field(ge=1)] = 400
+    audit_retention_days: Annotated[int, Field(ge=1)] = 400
     upstream_retention_days: Annotated[int, Field(ge=1, le=3650)] = 55
 
     hold_s: Annotated[float, Field(gt=0, le=600)] = 600

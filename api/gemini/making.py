@@ -16,7 +16,7 @@ from api.submission import Intake
 from worker.errors import NightdeskError
 from worker.flow import respond
 from worker.flow.respond import Asked
-from worker.flow.submit import Draft, Order
+from worker.flow.submit import Draft
 
 PATH = "/gemini/interactions"
 
@@ -52,7 +52,7 @@ async def _owing(
     account.debt = Debt(project_id, path, known or drafts[0].job.id)
     desk.owed.begin(account.debt)
     if drafts:
-        await desk.writer.submit(Order(project_id, drafts, path, account.debt.job_id, given.digest))
+        await desk.writer.submit(submission.order(replace(given, path=path, key=account.debt.job_id), drafts))
     return Name(account.debt.job_id)
 
 
@@ -68,7 +68,7 @@ def _refuse(error: NightdeskError) -> list[Draft]:
 
 def _answer(desk: Desk, given: Intake, wish: Wish, to: Name, key: str) -> Name:
     """The turn that begins with these function results; the same ones sent again are the same turn."""
-    order = Order(given.who.project_id, (), chain.answers_path(to), key, given.digest)
+    order = submission.order(replace(given, path=chain.answers_path(to), key=key))
     fields = {**wish.fields, "input": chain.as_results(wish.fields.get("input"))}
     accepted = respond.respond(desk.context, Asked(order=order, job_id=to.job_id, fields=fields, is_whole=True))
     if not accepted.replayed:

@@ -126,7 +126,7 @@ async def cancel_interaction(who: Author, interaction_id: Named, desk: AtDesk) -
     """Not yet sent: cancelled at once. Running: cancelled upstream; if it finishes before, the result stands."""
     seen = await desk.read(partial(act.glance, name=interaction_id, project_id=who.project_id))
     _check_present(seen)
-    await run_in_threadpool(cancel.request, desk.context, who.project_id, interaction_id.job_id)
+    await run_in_threadpool(cancel.request, desk.context, who.project_id, interaction_id.job_id, who.by)
     seen = await hold.until_over(desk, interaction_id, who.project_id, CANCEL_WAIT_S)
     return await _sent(desk, await run_in_threadpool(_pieces, seen, is_cancelled=seen.job.status not in TERMINAL))
 
@@ -136,7 +136,7 @@ async def delete_interaction(who: Author, interaction_id: Named, desk: AtDesk) -
     """The job with all its turns, its artifacts, and what the upstream keeps of it."""
     seen = await desk.read(partial(act.glance, name=interaction_id, project_id=who.project_id))
     _check_present(seen)
-    await run_in_threadpool(remove.job, desk.context, who.project_id, interaction_id.job_id)
+    await run_in_threadpool(remove.job, desk.context, who.project_id, interaction_id.job_id, who.by)
     return Response(b"{}", media_type=manners.JSON)
 
 

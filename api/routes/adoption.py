@@ -11,7 +11,6 @@ from api.openapi import body as documented_body
 from api.routes.jobs import SETTLED, made, taken
 from worker.errors import QuotaExceeded
 from worker.flow import adopt
-from worker.flow.submit import Order
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)
 
@@ -32,7 +31,6 @@ async def adopt_one(request: Request, who: Author, desk: AtDesk) -> Response:
     """It is polled from now on, and nothing more is bought for it. An interaction belongs to one job at most."""
     wait_s = headers.prefer_wait(request)
     given, content, _ = await submission.read(request, who, PATH)
-    order = Order(who.project_id, (), PATH, given.key, given.digest)
     told = {"key_id": who.key_id, "request_id": given.request_id}
-    asked = adopt.Asked(order=order, fields=content, is_admin=who.is_admin, **told)
+    asked = adopt.Asked(order=submission.order(given), fields=content, is_admin=who.is_admin, **told)
     return await made(desk, given, await run_in_threadpool(adopt.take_over, desk.context, asked), wait_s)

@@ -75,7 +75,7 @@ async def read_delivery(who: Reader, delivery_id: DeliveryId, desk: AtDesk) -> R
 )
 async def redeliver(who: Postmaster, delivery_id: DeliveryId, desk: AtDesk) -> Response:
     """The receiver sees the same `webhook-id`."""
-    await run_in_threadpool(deliver.again, desk.context, who.project_id, delivery_id)
+    await run_in_threadpool(deliver.again, desk.context, who.project_id, delivery_id, who.by)
     return view.answer(await desk.read(partial(_detail, delivery_id=delivery_id, project_id=who.project_id)), 202)
 
 

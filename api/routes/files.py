@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import examples, schemas, view
-from api.auth import Author
+from api.auth import Author, Caller
 from api.desk import AtDesk, Desk
 from api.errors import PayloadTooLarge, RateLimited
 from api.form import FIELD, FileForm
@@ -55,14 +55,14 @@ async def upload_file(request: Request, who: Author, desk: AtDesk) -> Response:
     with desk.uploads.place(), step("file.upload") as line:
         try:
             async with asyncio.timeout(settings.upload_timeout_s):
-                stored = await _pass_on(request, desk, who.project_id)
+                stored = await _pass_on(request, desk, who)
         except TimeoutError:
             raise BadRequest(f"the file was not here within {settings.upload_timeout_s:g} seconds") from None
         line.update(mime_type=stored.mime_type, size_bytes=stored.size)
     return view.answer(_shown(stored), 201)
 
 
-async def _pass_on(request: Request, desk: Desk, project_id: str) -> Stored:
+async def _pass_on(request: Request, desk: Desk, who: Caller) -> Stored:
     form = FileForm(request, max_bytes=desk.context.settings.max_file_bytes, idle_s=IDLE_S)
     under_way: Upload | None = None
     try:
@@ -70,7 +70,7 @@ async def _pass_on(request: Request, desk: Desk, project_id: str) -> Stored:
             under_way = under_way or Upload(desk.context, form.mime_type, form.display_name)
             if is_last:
                 stored = await under_way.finish(piece)
-                return await run_in_threadpool(partial(upload.keep, desk.context, project_id, stored))
+                return await run_in_threadpool(partial(upload.keep, desk.context, who.project_id, stored, who.by))
             await under_way.take(piece)
     except BaseException:
         if under_way is not None:

@@ -23,7 +23,7 @@ from worker.flow import again, cancel, remove, submit
 from worker.flow.submit import Accepted
 from worker.models import Job
 from worker.states import Status
-from worker.store import expiries, jobs
+from worker.store import audit, expiries, jobs
 from worker.store.jobs import Filters
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)
@@ -202,7 +202,7 @@ async def cancel_job(who: Author, job_id: JobId, desk: AtDesk) -> Response:
     """Not yet sent: cancelled at once. Running: `cancelling`; if it finishes before, the result stands."""
     known = await desk.read(partial(jobs.get, job_id=job_id, project_id=who.project_id))
     was_cancelled = known is not None and known.status == Status.CANCELLED
-    job: Job = await run_in_threadpool(cancel.request, desk.context, who.project_id, job_id)
+    job: Job = await run_in_threadpool(cancel.request, desk.context, who.project_id, job_id, who.by)
     now = desk.context.clock()
     seen = await desk.read(partial(view.load, job_id=job.id, project_id=who.project_id, now=now))
     return view.answer(view.render(seen), 200 if was_cancelled else 202)
@@ -224,7 +224,8 @@ async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) 
         told = {"key_id": who.key_id, "request_id": given.request_id}
         return [again.retry_draft(desk.context, who.project_id, job_id, **told)]
 
-    return await made(desk, given, await submission.take(desk, given, draft, is_quick=False), wait_s)
+    accepted = await submission.take(desk, given, draft, is_quick=False, action=audit.RETRIED)
+    return await made(desk, given, accepted, wait_s)
 
 
 @router.delete(
@@ -235,5 +236,5 @@ async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) 
 )
 async def delete_job(who: Author, job_id: JobId, desk: AtDesk) -> Response:
     """Its row, steps, artifacts, deliveries' bodies, and the interaction upstream."""
-    await run_in_threadpool(remove.job, desk.context, who.project_id, job_id)
+    await run_in_threadpool(remove.job, desk.context, who.project_id, job_id, who.by)
     return Response(status_code=204)

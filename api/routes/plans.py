@@ -12,6 +12,7 @@ from api.routes.jobs import PATH, SETTLED, made, taken
 from worker.errors import Conflict, NotFound
 from worker.flow import plan
 from worker.flow.submit import Draft
+from worker.store import audit
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)
 
@@ -44,5 +45,6 @@ async def decide_on_plan(request: Request, who: Author, job_id: JobId, desk: AtD
     def draft() -> list[Draft]:
         return [plan.draft(desk.context, asked)]
 
-    accepted = await submission.take(desk, given, draft, is_quick=False, is_once=asked.is_approval)
+    once = asked.is_approval
+    accepted = await submission.take(desk, given, draft, is_quick=False, is_once=once, action=audit.PLANNED)
     return await made(desk, given, accepted, wait_s)

@@ -31,4 +31,4 @@ async def read_secret(who: Postmaster, desk: AtDesk) -> Response:
 )
 async def rotate_secret(who: Postmaster, desk: AtDesk) -> Response:
     """The old one signs along for 24 hours."""
-    return view.answer({"secret": await run_in_threadpool(secrets.rotate, desk.context, who.project_id)})
+    return view.answer({"secret": await run_in_threadpool(secrets.rotate, desk.context, who.project_id, who.by)})

@@ -12,7 +12,6 @@ from api.openapi import body as documented_body
 from api.routes.jobs import MADE, PATH, SETTLED, made
 from worker.errors import Conflict, NotFound
 from worker.flow import respond
-from worker.flow.submit import Order
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)
 
@@ -42,6 +41,5 @@ async def respond_to_job(request: Request, who: Author, job_id: JobId, desk: AtD
     """
     wait_s = headers.prefer_wait(request)
     given, content, _ = await submission.read(request, who, f"{PATH}/{job_id}/respond")
-    order = Order(who.project_id, (), given.path, given.key, given.digest)
-    asked = respond.Asked(order=order, job_id=job_id, fields=content, is_admin=who.is_admin)
+    asked = respond.Asked(order=submission.order(given), job_id=job_id, fields=content, is_admin=who.is_admin)
     return await made(desk, given, await run_in_threadpool(respond.respond, desk.context, asked), wait_s)

@@ -23,7 +23,7 @@ from worker.gemini.resource import Resource, is_id
 from worker.models import Idempotency, Job
 from worker.options import Options
 from worker.states import Status
-from worker.store import interactions, jobs, moves, replays, submissions
+from worker.store import audit, interactions, jobs, moves, replays, submissions
 from worker.telemetry import count, step
 
 INTERACTION = "interaction_id"
@@ -186,6 +186,8 @@ def _write(context: Context, adoption: _Adoption) -> Accepted:
         )
         if not is_ours:
             raise Invalid(Fault(AT, "belongs to another job already"))
+        now = adoption.now
+        audit.note(session, order.by, audit.ADOPTED, project_id=order.project_id, subject=job.id, now=now)
         return Accepted([_run(context, session, adoption)])
 
 

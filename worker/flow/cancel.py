@@ -14,7 +14,8 @@ from worker.gemini.client import CancelKind
 from worker.models import Job
 from worker.retry import UNREACHABLE
 from worker.states import TERMINAL, Status
-from worker.store import claims, jobs, moves
+from worker.store import audit, claims, jobs, moves
+from worker.store.audit import Actor
 from worker.telemetry import step
 
 NOT_SENT = {Status.SCHEDULED, Status.QUEUED, Status.REQUIRES_ACTION}
@@ -27,7 +28,7 @@ TRIES = 5
 """How often a request meets a job that moves under it before the caller is told to try again."""
 
 
-def request(context: Context, project_id: str, job_id: str) -> Job:
+def request(context: Context, project_id: str, job_id: str, by: Actor | None = None) -> Job:
     """Cancel a job for its owner: at once where nothing was sent, else as soon as the upstream allows.
 
     Raises NotFound, and Conflict where it ended otherwise.
@@ -43,6 +44,8 @@ def request(context: Context, project_id: str, job_id: str) -> Job:
             if job.status == Status.CANCELLED:
                 return job
             moved = _cancel(session, job, now)
+            if moved:
+                audit.note(session, by, audit.CANCELLED, project_id=project_id, subject=job_id, now=now)
         if moved:
             wake.moved(context, moved)
             return moved[0]

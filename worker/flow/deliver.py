@@ -15,7 +15,8 @@ from worker.errors import Conflict, NotFound, Unavailable
 from worker.flow import wake
 from worker.models import Delivery, DeliveryAttempt
 from worker.retry import rung
-from worker.store import deliveries, projects
+from worker.store import audit, deliveries, projects
+from worker.store.audit import Actor
 from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Due, Outcome
 from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
@@ -212,13 +213,15 @@ def _attempt(sent: _Sent, reply: Reply) -> DeliveryAttempt:
     )
 
 
-def again(context: Context, project_id: str, delivery_id: str) -> Delivery:
+def again(context: Context, project_id: str, delivery_id: str, by: Actor | None = None) -> Delivery:
     """Send a delivery once more, now; raises NotFound, and Conflict where there is nothing left to send."""
     now = context.clock()
     with context.database.write() as session:
         if deliveries.get(session, delivery_id, project_id) is None:
             raise NotFound("no such delivery")
         delivery = deliveries.again(session, delivery_id, now)
+        if delivery is not None:
+            audit.note(session, by, audit.REDELIVERED, project_id=project_id, subject=delivery_id, now=now)
     if delivery is None:
         raise Conflict("the delivery was cancelled or its payload is past its retention")
     wake.batches(context, DELIVER, 1)

@@ -9,7 +9,8 @@ from worker.flow.attempt import ORPHAN_OF
 from worker.models import Leftover
 from worker.retry import LEFT, ORPHANED
 from worker.states import TERMINAL
-from worker.store import interactions, jobs, leftovers, removals
+from worker.store import audit, interactions, jobs, leftovers, removals
+from worker.store.audit import Actor
 from worker.telemetry import log, step
 
 LEFT_FOR = timedelta(minutes=2)
@@ -19,7 +20,7 @@ MAX_TRIES = 100
 """About two weeks, and then the upstream's own retention is not far."""
 
 
-def job(context: Context, project_id: str, job_id: str) -> None:
+def job(context: Context, project_id: str, job_id: str, by: Actor | None = None) -> None:
     """Delete a finished job, its result, artifacts, deliveries' bodies and the interaction upstream.
 
     Raises NotFound, and Conflict while it has not ended or another job waits for it or runs on it. The rows go first,
@@ -36,6 +37,7 @@ def job(context: Context, project_id: str, job_id: str) -> None:
             outside = [(leftovers.INTERACTION, name) for name in interactions.upstream_ids(session, job_id)]
             left = leftovers.add(session, [(leftovers.ARTIFACTS, f"{job_id}/"), *outside], now + LEFT_FOR)
             removals.job(session, job_id)
+            audit.note(session, by, audit.DELETED, project_id=project_id, subject=job_id, now=now)
         for one in left:
             clear(context, one)
 

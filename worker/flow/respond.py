@@ -21,7 +21,7 @@ from worker.gemini.result import RESULTS
 from worker.gemini.rules import FIELDS, MAX_FAULTS
 from worker.models import Job
 from worker.states import Status
-from worker.store import jobs, moves, replays, submissions
+from worker.store import audit, jobs, moves, replays, submissions
 from worker.telemetry import step
 
 INPUT = "input"
@@ -175,6 +175,7 @@ def _write(context: Context, order: Order, seen: Job, body: Mapping[str, Any]) -
         job = moves.move(session, seen.id, sources=sources, target=Status.QUEUED, now=now, values=values)
         assert job is not None, "the row is locked"
         turns.write(session, job, body)
+        audit.note(session, order.by, audit.RESPONDED, project_id=job.project_id, subject=job.id, now=now)
     return Accepted([job])
 
 

@@ -2,7 +2,8 @@
 
 from worker.context import Context
 from worker.errors import NotFound
-from worker.store import projects
+from worker.store import audit, projects
+from worker.store.audit import Actor
 from worker.webhooks import signing
 
 
@@ -15,9 +16,10 @@ def current(context: Context, project_id: str) -> str:
     return context.vault.open(project.webhook_secret)
 
 
-def rotate(context: Context, project_id: str) -> str:
+def rotate(context: Context, project_id: str, by: Actor | None = None) -> str:
     """A new secret; the old one signs along for 24 hours."""
-    secret = signing.new_secret()
+    secret, now = signing.new_secret(), context.clock()
     with context.database.write() as session:
-        projects.rotate_secret(session, project_id, sealed_secret=context.vault.seal(secret), now=context.clock())
+        projects.rotate_secret(session, project_id, sealed_secret=context.vault.seal(secret), now=now)
+        audit.note(session, by, audit.SECRET_ROTATED, project_id=project_id, subject=None, now=now)
     return secret

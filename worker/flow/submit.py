@@ -31,7 +31,8 @@ from worker.gemini.catalog import Kind, Resolved
 from worker.gemini.references import Reference, references_of
 from worker.models import Idempotency, Job
 from worker.states import TERMINAL, Status
-from worker.store import jobs, submissions
+from worker.store import audit, jobs, submissions
+from worker.store.audit import Actor, Deed
 from worker.telemetry import count
 from worker.webhooks.address import check_url
 
@@ -66,6 +67,8 @@ class Order:
     digest: str = ""
     is_once: bool = False
     """Of all such orders of this path one is taken, whatever their keys."""
+    by: Actor | None = None
+    action: str = audit.SUBMITTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class _Group:
     holders: dict[str, str]
     ground: Ground
     new: list[tuple[Job, bytes]] = field(default_factory=list)
+    deeds: list[Deed] = field(default_factory=list)
     fresh: dict[tuple[str, str, str], tuple[str, Accepted]] = field(default_factory=dict)
 
 
@@ -226,6 +230,7 @@ def accept(
             outcomes[rank] = _take(context, session, orders[rank], group)
         if group.new:
             submissions.insert(session, group.new, now)
+            audit.note_all(session, group.deeds, now)
     backlog.add(sum(job.status == Status.QUEUED for job, _ in group.new))
     wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
     predecessor.catch_up(context, busy & {job.previous_job_id for job, _ in group.new})
@@ -254,7 +259,7 @@ def _take(context: Context, session: Session, order: Order, group: _Group) -> Ac
         group.quota.check(session, order.project_id, group.now)
         for draft in order.drafts:
             _place(session, draft, group)
-        return _reserve(session, order, group)
+        return _noted(order, _reserve(session, order, group), group)
     except NightdeskError as error:
         return error
 
@@ -326,6 +331,17 @@ def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
                 group.room -= 1
                 draft.job.due_at = group.now + wake.HINT
         group.new.append((draft.job, draft.body))
+    return accepted
+
+
+def _noted(order: Order, accepted: Accepted, group: _Group) -> Accepted:
+    """The same, for the audit log too where it is new."""
+    names = [job.id for job in accepted.jobs]
+    if order.by is not None and not accepted.replayed:
+        number = len(names)
+        group.deeds.append(
+            Deed(project_id=order.project_id, by=order.by, action=order.action, subject=names[0], number=number)
+        )
     return accepted
 
 

@@ -19,6 +19,7 @@ from worker.flow.end import end, failure
 from worker.models import Job
 from worker.states import TERMINAL, Status
 from worker.store import (
+    audit,
     claims,
     counters,
     deliveries,
@@ -45,6 +46,9 @@ CLEAR_S, CLEARED_BY = 1.0, timedelta(seconds=20)
 """How long one sweep clears what is left outside the database, and after which time another may try the same."""
 
 FOLLOW_EVERY = timedelta(seconds=10)
+AUDITED = 5000
+"""Entries of the audit log pruned at once: as many may come in within a minute, and each is one small row."""
+
 STARTS = 4
 """Starts hinted by one sweep: each begins a round where none runs, and a round goes on with whatever waits."""
 
@@ -217,3 +221,4 @@ def _prune(context: Context) -> None:
         holdings.prune(session, now, AT_ONCE)
     with context.database.write() as session:
         usage.forget(session, now - timedelta(days=settings.usage_retention_days), AT_ONCE)
+        audit.forget(session, now - timedelta(days=settings.audit_retention_days), AUDITED)

@@ -11,7 +11,8 @@ from worker.errors import Fault, Invalid, NightdeskError, Unavailable, UpstreamE
 from worker.flow.owned import FILE_KEPT
 from worker.gemini.files import FAILED, PROCESSING, Session, Stored
 from worker.gemini.references import FILE
-from worker.store import holdings
+from worker.store import audit, holdings
+from worker.store.audit import Actor
 from worker.store.holdings import Held
 
 T = TypeVar("T")
@@ -66,12 +67,13 @@ class Upload:
         return self._session
 
 
-def keep(context: Context, project_id: str, stored: Stored) -> Stored:
+def keep(context: Context, project_id: str, stored: Stored, by: Actor | None = None) -> Stored:
     """Remember whose file it is, before its URI is told to anybody; gives it back with its end."""
     now = context.clock()
     expires_at = stored.expires_at or now + FILE_KEPT
     with context.database.write() as session:
         holdings.hold(session, [Held(stored.name, FILE, project_id, expires_at)], now)
+        audit.note(session, by, audit.UPLOADED, project_id=project_id, subject=stored.name, now=now)
     return replace(stored, expires_at=expires_at)
 
 

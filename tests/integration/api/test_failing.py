@@ -24,6 +24,7 @@ HELLO = {"model": "gemini-3.8-flash", "input": "Say hello."}
 PUBLIC = {"/healthz", "/readyz", "/v1/upstream/gemini"}
 SCOPES = {
     ("get", "/metrics"): "admin",
+    ("get", "/v1/audit"): "admin",
     ("get", "/v1/webhook-secret"): "webhooks:write",
     ("post", "/v1/webhook-secret/rotate"): "webhooks:write",
     ("post", "/v1/deliveries/{delivery_id}/redeliver"): "webhooks:write",
@@ -116,7 +117,7 @@ def test_each_call_needs_its_scope(sqlite_server: Server) -> None:
         assert all(key.http.request(method, concrete(path)).status_code != 403 for key in others), (method, path)
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks", "/v1/audit"])
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks"])
 def test_an_unknown_path_is_not_found(sqlite_server: Server, path: str) -> None:
     assert told(sqlite_server.client().get(path)) == (404, "not_found")
 
