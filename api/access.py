@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
+from api.rates import Standing
 from worker.telemetry import count, log, observe
 
 HEADER = "X-Request-Id"
@@ -43,7 +44,7 @@ class Access:
         async def sender(message: Message) -> None:
             if message["type"] == "http.response.start":
                 line.status = message["status"]
-                _set_headers(message, line.request_id)
+                _set_headers(message, line.request_id, scope["state"].get("rate"))
             await send(message)
 
         try:
@@ -99,8 +100,12 @@ def _request_id(scope: Scope) -> str:
     return f"req_{random.getrandbits(128):032x}"
 
 
-def _set_headers(message: Message, request_id: str) -> None:
+def _set_headers(message: Message, request_id: str, rate: Standing | None) -> None:
     headers = MutableHeaders(scope=message)
+    if rate is not None and "RateLimit-Limit" not in headers:
+        headers["RateLimit-Limit"] = str(rate.limit)
+        headers["RateLimit-Remaining"] = str(rate.remaining)
+        headers["RateLimit-Reset"] = str(rate.reset_s)
     headers[HEADER] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")

@@ -20,6 +20,7 @@ from api.gemini.owed import Owed
 from api.keyring import Keyring
 from api.live import Live
 from api.places import Streams, Uploads
+from api.rates import Rates
 from api.readiness import Readiness
 from api.rounds import Rounds
 from api.routes import (
@@ -43,6 +44,7 @@ from api.routes import (
     upstream,
     usage,
 )
+from api.strangers import Strangers
 from api.waits import LOOK_EVERY_S, Watch
 from api.writer import Writer
 from worker import context as contexts
@@ -83,6 +85,9 @@ ABOUT = """Runs jobs of Google's Gemini Interactions API in the background: subm
 Send the key as `Authorization: Bearer nd_…`. All times are RFC 3339 in UTC, durations seconds, sizes bytes, ids opaque.
 
 Every error is `application/problem+json` with a stable `code`; its `request_id` is the answer's X-Request-Id.
+
+A key may make so many reads (GET) and so many submissions (all else) a minute, a minute's worth at once. Answers say in
+`RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds) how it stands; beyond: 429 with `Retry-After`.
 
 A POST that may spend takes an `Idempotency-Key`: the same key and body again answer the same job.
 
@@ -151,6 +156,8 @@ async def _open(
     desk = Desk(
         context=context,
         keyring=Keyring(context),
+        strangers=Strangers(context.settings.auth_failures),
+        rates=Rates.of(context.settings),
         writer=Writer(context, asyncio.get_running_loop()),
         watch=watch,
         streams=streams,
@@ -162,10 +169,8 @@ async def _open(
         listener=None if context.settings.gemini_webhooks == "off" else Listener(context),
     )
     desk.writer.start()
-    beside = [
-        asyncio.create_task(work)
-        for work in (desk.watch.listen(), desk.watch.look(), desk.owed.keep(), _flush(context, flush_every_s))
-    ]
+    looking = (desk.watch.listen(), desk.watch.look(), desk.owed.keep(), desk.rates.keep(context.sender))
+    beside = [asyncio.create_task(work) for work in (*looking, _flush(context, flush_every_s))]
     try:
         yield desk
     finally:

@@ -2,15 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api import rates
 from api.desk import Desk
 from api.errors import request_id
 from worker import keys
-from worker.errors import Forbidden, Unauthenticated
+from worker.errors import Forbidden, NightdeskError, Unauthenticated
 from worker.store.audit import Actor
+from worker.store.holders import Holder
+from worker.telemetry import count
 
 ADMIN = "admin"
 READ, WRITE, WEBHOOKS = "jobs:read", "jobs:write", "webhooks:write"
@@ -34,24 +38,49 @@ class Caller:
 
 
 async def caller(request: Request) -> Caller:
-    """Whoever holds the key of this request; raises Unauthenticated."""
+    """Whoever holds the key of this request; raises Unauthenticated, RateLimited."""
     given = request.headers.get("authorization")
     if given is None:
-        raise Unauthenticated(HINT)
+        raise failure("missing", HINT)
     scheme, _, token = given.partition(" ")
     if scheme.lower() != "bearer":
-        raise Unauthenticated(f"not a Bearer key: {HINT}")
+        raise failure("malformed", f"not a Bearer key: {HINT}")
     return await holder(request, token.strip())
 
 
 async def holder(request: Request, token: str) -> Caller:
-    """Whoever holds this key; raises Unauthenticated."""
+    """Whoever holds this key; raises Unauthenticated, RateLimited."""
     desk: Desk = request.app.state.desk
-    found = await desk.keyring.find(keys.digest(token)) if token.startswith(keys.PREFIX) else None
-    if found is None:
-        raise Unauthenticated("this API key does not exist, was revoked or has expired")
+    found = await _found(desk, token, address(request))
+    kind = rates.READ if request.method == "GET" else rates.SUBMIT
+    request.state.rate = desk.rates.take(found.key_id, kind, monotonic())
     by = Actor(found.key_id, address(request), request_id(request))
     return Caller(found.project_id, found.key_id, found.scopes, by)
+
+
+async def _found(desk: Desk, token: str, place: str | None) -> Holder:
+    """Raises Unauthenticated; RateLimited, without asking for the key, where too many unknown ones came before."""
+    digest = keys.digest(token)
+    is_known = desk.keyring.knows(digest)
+    if not is_known:
+        desk.strangers.admit(place, monotonic())
+    try:
+        found = await desk.keyring.find(digest) if token.startswith(keys.PREFIX) else None
+    except NightdeskError:
+        # Nobody can tell whether it was wrong.
+        desk.strangers.pardon(place, monotonic())
+        raise
+    if found is None:
+        raise failure("unknown", "this API key does not exist, was revoked or has expired")
+    if not is_known:
+        desk.strangers.pardon(place, monotonic())
+    return found
+
+
+def failure(reason: str, message: str) -> Unauthenticated:
+    """Why nobody knows who calls, counted."""
+    count("nightdesk_auth_failures_total", reason=reason)
+    return Unauthenticated(message)
 
 
 def address(request: Request) -> str | None:

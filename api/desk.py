@@ -13,8 +13,10 @@ from api.keyring import Keyring
 from api.live import Live
 from api.memo import Memo
 from api.places import Streams, Uploads
+from api.rates import Rates
 from api.readiness import Readiness
 from api.rounds import Rounds
+from api.strangers import Strangers
 from api.waits import Watch
 from api.writer import Writer
 from worker.context import Context
@@ -29,6 +31,8 @@ class Desk:
 
     context: Context
     keyring: Keyring
+    strangers: Strangers
+    rates: Rates
     writer: Writer
     watch: Watch
     streams: Streams

@@ -5,6 +5,7 @@ from before it asked.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -18,6 +19,8 @@ from worker.telemetry import count
 
 GATHER_S = 0.01
 TOUCH_EVERY = timedelta(minutes=1)
+KNOWN = 10_000
+"""Good keys remembered as such: not for what they may do, but so as not to take them for guesses."""
 
 
 class Keyring:
@@ -27,6 +30,7 @@ class Keyring:
         self._context = context
         self._asked: dict[str, asyncio.Future[Holder | None]] = {}
         self._touched: dict[str, datetime] = {}
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_busy = False
 
@@ -39,9 +43,17 @@ class Keyring:
                 self._is_busy = True
                 self._spawn(self._look())
         holder = await asyncio.shield(answer)
+        self._known.pop(digest, None)
         if holder is not None:
+            self._known[digest] = None
+            if len(self._known) > KNOWN:
+                self._known.popitem(last=False)
             self._touch(holder)
         return holder
+
+    def knows(self, digest: str) -> bool:
+        """Whether somebody held this key when it was last asked for."""
+        return digest in self._known
 
     async def close(self) -> None:
         """Wait for what is still being written."""

@@ -35,7 +35,7 @@ Responses = dict[int | str, dict[str, Any]]
 KEY_SCHEME = "ApiKey"
 KEY = {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer nd_…`."}
 REF = "#/components/schemas/{model}"
-KEYED: tuple[type[NightdeskError], ...] = (Unauthenticated, Forbidden, Unavailable)
+KEYED: tuple[type[NightdeskError], ...] = (Unauthenticated, Forbidden, RateLimited, Unavailable)
 """What every call with a key may answer."""
 
 SPENDING: tuple[type[NightdeskError], ...] = (
@@ -61,7 +61,7 @@ DETAILS: Mapping[type[NightdeskError], str] = {
     RangeNotSatisfiable: "there are 48211 bytes",
     Invalid: "1 fault",
     IdempotencyReused: "this Idempotency-Key was used with another body",
-    RateLimited: "too many event streams are open here",
+    RateLimited: "this API key may make 6,000 submissions a minute",
     QuotaExceeded: "too many jobs are waiting to be started",
     Unavailable: "the database does not answer (OperationalError)",
 }

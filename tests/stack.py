@@ -159,6 +159,8 @@ class Stack:
             "NIGHTDESK_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
             "NIGHTDESK_WEBHOOK_ALLOW_HTTP": "true",
             "NIGHTDESK_WEBHOOK_ALLOW_PORTS": "any",
+            "NIGHTDESK_RATE_LIMIT_SUBMIT": "1000000",
+            "NIGHTDESK_RATE_LIMIT_READ": "1000000",
             "NIGHTDESK_LOG_FORMAT": "json",
             "NIGHTDESK_LOG_LEVEL": "warning",
             **self.env,

@@ -4,7 +4,7 @@ A message is a wake-up that may be lost, doubled or late: sending never raises a
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -146,6 +146,21 @@ class Sender:
             self._redis.publish(CHANNEL, text)
         except FAILURES as error:
             self._trip(error)
+
+    def share(self, amounts: Mapping[str, int], lasts_s: int) -> dict[str, int] | None:
+        """Add to counters that all processes share; gives back the sums, or None when Redis does not say."""
+        if not amounts or not self.is_open:
+            return None
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name, amount in amounts.items():
+                    pipe.incrby(name, amount)
+                    pipe.expire(name, lasts_s)
+                sums = pipe.execute()[::2]
+        except FAILURES as error:
+            self._trip(error)
+            return None
+        return dict(zip(amounts, map(int, sums), strict=True))
 
     def _trip(self, error: Exception) -> None:
         self._closed_until = monotonic() + BREAKER_S

@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     max_queued: Annotated[int, Field(ge=1)] = 100_000
     max_tokens_per_day: Annotated[int, Field(ge=1)] | None = None
     """For each project; a day is one of UTC."""
+    rate_limit_submit: Annotated[int, Field(ge=0)] = 6000
+    """For each key and minute: whatever is no GET; 0 is no limit."""
+    rate_limit_read: Annotated[int, Field(ge=0)] = 60_000
+    auth_failures: Annotated[int, Field(ge=0)] = 60
+    """For each address and minute: requests with a key that does not exist; 0 is no limit."""
+    trusted_proxies: Networks = ()
     max_body_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
     max_file_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024**3
     max_uploads: Annotated[int, Field(ge=1)] = 4

@@ -7,7 +7,6 @@ from fastapi import Depends, Request
 
 from api import auth
 from api.auth import Caller
-from worker.errors import Unauthenticated
 
 HEADER = "x-goog-api-key"
 
@@ -18,7 +17,7 @@ async def caller(request: Request) -> Caller:
     if given is not None:
         return await auth.holder(request, given.strip())
     if "key" in request.query_params and "authorization" not in request.headers:
-        raise Unauthenticated(f"a key in a URL ends in logs: send it in the header {HEADER}")
+        raise auth.failure("malformed", f"a key in a URL ends in logs: send it in the header {HEADER}")
     return await auth.caller(request)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from api import examples
-from api.errors import TABLE, PayloadTooLarge, RateLimited
+from api.errors import TABLE, PayloadTooLarge
 from api.gemini import manners
 from api.openapi import IDEMPOTENCY_KEY, KEYED, Responses, error_headers, problem
 from worker.errors import BadRequest, Conflict, Invalid, NightdeskError, NotFound, QuotaExceeded
@@ -126,7 +126,6 @@ CREATE = _answers(
     Conflict,
     PayloadTooLarge,
     QuotaExceeded,
-    RateLimited,
 )
 CREATE[504] = {
     "description": "It has not ended in the time for which a create is held: the job goes on.",
@@ -159,7 +158,7 @@ CREATE_BODY: Json = {
         },
     },
 }
-GET = _answers(_ok("The interaction; with `stream` its events.", COMPLETED, STREAM), NotFound, Invalid, RateLimited)
+GET = _answers(_ok("The interaction; with `stream` its events.", COMPLETED, STREAM), NotFound, Invalid)
 CANCEL = _answers(_ok("The interaction.", STARTED | {"status": "cancelled"}), NotFound, Conflict)
 DELETE = _answers(
     {"description": "It is gone.", "content": {manners.JSON: {"schema": {"type": "object"}, "example": {}}}},

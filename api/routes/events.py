@@ -10,7 +10,6 @@ from sqlmodel import Session
 from api import cursor, examples, headers, rounds, schemas, stream, view
 from api.auth import Reader
 from api.desk import AtDesk
-from api.errors import RateLimited
 from api.ids import JobId
 from api.listing import Cursor
 from api.openapi import KEYED, Ok, answers, header
@@ -37,7 +36,7 @@ LAST_EVENT_ID = header("Last-Event-ID", "Go on after this event, stored or live.
             example=examples.page(examples.EVENT),
             others={STREAM: examples.STREAM},
         ),
-        fails=(*KEYED, NotFound, BadRequest, Invalid, RateLimited),
+        fails=(*KEYED, NotFound, BadRequest, Invalid),
     ),
     openapi_extra={"parameters": [LAST_EVENT_ID]},
 )

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from api import examples, schemas, view
 from api.auth import Author, Caller
 from api.desk import AtDesk, Desk
-from api.errors import PayloadTooLarge, RateLimited
+from api.errors import PayloadTooLarge
 from api.form import FIELD, FileForm
 from api.openapi import KEYED, Ok, answers
 from worker.document import stamp
@@ -40,7 +40,7 @@ FORM = {
     summary="Upload a file",
     responses=answers(
         Ok(about="The API keeps it, for two days.", status=201, schema=schemas.File, example=examples.FILE),
-        fails=(*KEYED, BadRequest, PayloadTooLarge, Invalid, RateLimited),
+        fails=(*KEYED, BadRequest, PayloadTooLarge, Invalid),
     ),
     openapi_extra={
         "requestBody": {
