@@ -15,7 +15,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.gemini.act import Act
 from worker.context import Context
-from worker.gemini.media import KINDS, is_inline
+from worker.gemini.clean import entries
+from worker.gemini.media import KINDS, SKIPPED, is_inline
 
 CHUNK_BYTES = 3 * 256 * 1024
 """A multiple of three, so that the base64 of the chunks is that of the whole."""
@@ -39,7 +40,8 @@ def mark(act: Act) -> None:
     for take in act.takes:
         for content in _contents(take.raw):
             number = content.get("artifact")
-            if isinstance(number, int) and number in take.sizes:
+            # What has another size, or none, has a field of the upstream's own that is called so, too.
+            if type(number) is int and content.get("size") == take.sizes.get(number, -1):
                 del content["artifact"], content["size"]
                 content["data"] = Part(f"{take.folder}/{number}", take.sizes[number])
     _give_back_input(act)
@@ -57,14 +59,15 @@ def _give_back_input(act: Act) -> None:
 
 
 def _contents(root: Any) -> Iterator[dict[str, Any]]:
-    """Every media content in the order of the JSON."""
-    stack = [root]
+    """Every media content in the order of the JSON; what a function is called with is none, whatever it looks like."""
+    stack = [root] if isinstance(root, dict | list) else []
     while stack:
         node = stack.pop()
         if isinstance(node, dict) and isinstance(node.get("type"), str) and node["type"] in KINDS:
             yield node
-        children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        stack += reversed([child for child in children if isinstance(child, dict | list)])
+        stack += reversed(
+            [child for key, child in entries(node) if isinstance(child, dict | list) and key not in SKIPPED]
+        )
 
 
 def pieces(value: Any) -> list[bytes | Part]:

@@ -11,6 +11,7 @@ import orjson
 from api.gemini import score
 from api.gemini.score import BEGUN, OVER, Place
 from api.history import Piece
+from worker.gemini import clean
 
 Json = dict[str, Any]
 
@@ -29,10 +30,7 @@ class Relay:
 
     def take(self, piece: Piece, after: Place) -> Iterator[tuple[Place, Json]]:
         """What of an upstream event comes after a place; raises LostError."""
-        try:
-            event = orjson.loads(piece.data)
-        except orjson.JSONDecodeError:
-            raise LostError from None
+        event = _read(piece.data)
         kind = event.get("event_type") if isinstance(event, dict) else None
         if kind not in {"step.start", "step.delta", "step.stop"}:
             return
@@ -76,3 +74,14 @@ class Relay:
         self._at = Place(self._at.run, event["index"], OVER)
         if self._at > after:
             yield self._at, event
+
+
+def _read(data: bytes) -> Any:
+    """An event as its interaction will show it; raises LostError where that may be written otherwise."""
+    try:
+        event = {"told": orjson.loads(data)}
+    except orjson.JSONDecodeError:
+        raise LostError from None
+    if clean.tidy(event, has_nul=b"\\u0000" in data):
+        raise LostError
+    return event["told"]

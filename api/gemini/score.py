@@ -50,7 +50,7 @@ class Place(NamedTuple):
         kind, text = delta.get("type"), delta.get("text")
         if kind == "text" and isinstance(text, str):
             return self._replace(stage=UNDER_WAY, characters=self.characters + len(text), others=0)
-        if kind in KINDS:
+        if isinstance(kind, str) and kind in KINDS:
             return self._replace(stage=UNDER_WAY, media=self.media + 1, others=0)
         return self._replace(stage=UNDER_WAY, others=self.others + 1)
 
@@ -110,7 +110,8 @@ def cut(delta: Json, before: Place, at: Place, after: Place) -> Json | None:
 def closing(body: Json, run: int) -> Iterator[tuple[Place, Json]]:
     """The events that end a stream."""
     if body["status"] == "failed":
-        error = (body.get("errors") or [{}])[0]
+        errors = [error for error in _listed(body.get("errors")) if isinstance(error, dict)]
+        error = errors[0] if errors else {"code": "api_error", "message": "the interaction failed"}
         yield Place(run, LAST), {"error": error, "event_type": "error"}
     ended = {name: value for name, value in body.items() if name not in {"steps", "outputs", "input"}}
     yield Place(run, LAST, OVER), {"interaction": ended, "event_type": "interaction.completed"}

@@ -21,7 +21,7 @@ MIME_TYPE_MAX = 255
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[ \w.+=\"-]+)*", re.ASCII)
 _RAW, MAX_RATE_HZ = "audio/l16", 1_000_000
 _TAKEN = {"data", "artifact"}
-_SKIPPED = frozenset({"arguments"})
+SKIPPED = frozenset({"arguments"})
 """What a function is called with belongs to the function, whatever it looks like."""
 
 
@@ -101,7 +101,7 @@ def _contents(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
         children = [
             (child, is_input or _is_input(root, node, key, child))
             for key, child in entries(node)
-            if isinstance(child, (dict, list)) and key not in _SKIPPED
+            if isinstance(child, (dict, list)) and key not in SKIPPED
         ]
         stack.extend(reversed(children))
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import orjson
 from google.genai.interactions import Interaction
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from api import page, report
+from api.gemini import act, media, resource, score
+from api.gemini.names import Name
 from tests import anything, factories
 from tests.integration.engine.engine import Between, Engine
 from worker import document, ids
@@ -57,6 +59,16 @@ def bodies(draw: st.DrawFn) -> Body:
     return Body(root["root"], text.encode())
 
 
+def of_steps(*steps: Any, **fields: Any) -> Body:
+    """A completed interaction of these steps."""
+    plain = {"status": "completed", "steps": [*steps]} | fields
+    return Body(plain, json.dumps(plain).encode())
+
+
+PICTURE = {"type": "image", "data": "aGVsbG8=", "mime_type": "image/png"}
+NAMED_AS_OURS = [{"type": "image", "artifact": 0}, {"type": "image", "artifact": 0, "omitted": True, "size": 7}]
+
+
 def polled(engine: Engine, poller: Between, raw: bytes) -> str:
     """A running job that is polled once, with this answer."""
     now, name = engine.clock(), ids.new("run")
@@ -74,6 +86,11 @@ def test_no_body_can_lose_a_job_or_alter_its_steps(engine: Engine) -> None:
 
     @anything.examples(60)
     @given(body=bodies())
+    @example(of_steps(status="failed", errors={"code": 1}))
+    @example(of_steps(status="failed", errors=True))
+    @example(of_steps({"type": "model_output", "content": [{"type": ["a"], "text": "x"}]}))
+    @example(of_steps({"type": "model_output", "content": [*NAMED_AS_OURS, PICTURE]}))
+    @example(of_steps({"type": "function_call", "id": "a", "arguments": {"type": "image", "artifact": 0, "size": 5}}))
     def throw(body: Body) -> None:
         job_id = polled(engine, poller, body.raw)
 
@@ -88,9 +105,24 @@ def test_no_body_can_lose_a_job_or_alter_its_steps(engine: Engine) -> None:
             assert report.markdown(found).endswith("\n")
             assert "<script" not in page.html(found, job_id)
             assert list(altered(body.plain, orjson.loads(result.raw))) == []
+            assert told_at_the_door(engine, job_id)[-1] == score.LAST
         engine.change(job_id, due_at=None)
 
     throw()
+
+
+def told_at_the_door(engine: Engine, job_id: str) -> list[int]:
+    """The steps of the events in which the door tells what a job gave; they and the whole are JSON."""
+    with engine.context.database.read() as session:
+        seen = act.load(session, Name(job_id), engine.project_id, engine.clock())
+    sizes = [size for take in seen.takes for size in take.sizes.values()]
+    media.mark(seen)
+    body = resource.render(seen, is_fresh=False)
+    parts = [piece.size for piece in media.pieces(body) if isinstance(piece, media.Part)]
+    assert sorted(parts) == sorted(sizes), "every artifact is back in its place, once"
+    events = [*score.played(resource.steps_of(body), score.UPDATED), *score.closing(body, 0)]
+    assert all(media.pieces(event) for _, event in events)
+    return [at.step for at, _ in events]
 
 
 def test_nothing_that_a_running_interaction_shows_can_stop_its_polls(engine: Engine) -> None:

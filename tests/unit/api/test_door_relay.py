@@ -126,6 +126,22 @@ def test_other_events_are_passed_over() -> None:
     assert [told for event in events for told in Relay(0, 0).take(piece(event), START)] == []
 
 
+def test_a_live_text_is_what_its_interaction_will_have() -> None:
+    delta = {"type": "text", "text": "Owls\0hunt."}
+    events = [{"event_type": "step.start", "index": 0}, {"event_type": "step.delta", "index": 0, "delta": delta}]
+
+    told = relayed(events)
+
+    assert told[-1][1]["delta"]["text"] == "Owls hunt."
+
+
+def test_what_can_be_read_but_not_written_is_not_told() -> None:
+    deep = b'{"event_type": "step.start", "index": 0, "step": {"type": "new", "a": ' + b"[" * 300 + b"]" * 300 + b"}}"
+
+    with pytest.raises(LostError):
+        list(Relay(0, 0).take(Piece("u1", "step.start", deep), START))
+
+
 @pytest.mark.parametrize(
     "events",
     [
