@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from worker.gemini.steps import Steps
-from worker.gemini.stream import StreamEvent
+from worker.gemini.stream import LEFT_OUT, StreamEvent
 
 MAX_BYTES = 512 * 1024
 MAX_IDS = 10_000
@@ -20,7 +20,10 @@ ID_SAFE = "!#$&'()*+,-./:;<=>?@[]^_`{|}~"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One upstream event; its id, where it has one, goes into a line of a stream and a header as it is."""
+    """One upstream event; its id, where it has one, goes into a line of a stream and a header as it is.
+
+    Without any data it stands for one that was too large: whoever has to tell everything cannot go on after it.
+    """
 
     id: str | None
     type: str
@@ -73,8 +76,10 @@ class History:
         self._steps.add(event.value, len(event.data))
         self._reset = None
         self._pieces.append(Piece(name, event.type, event.data))
-        self._name(name)
-        self.last_event_id = None if name is None else event.id
+        # What was left out may have had an id, and is passed over when it is told again.
+        if event is not LEFT_OUT:
+            self._name(name)
+            self.last_event_id = None if name is None else event.id
         self._bytes += len(event.data) + OVERHEAD_BYTES
         self._trim()
         return True

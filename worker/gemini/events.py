@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MAX_BYTES = 1024 * 1024
-"""An event over this is left out: it carries a picture, and the result will have it."""
+"""Of an event over this no more is told than that it was there: it carries a picture, and the result will have it."""
 
 FIELDS = frozenset({b"data", b"event", b"id"})
 
@@ -15,6 +15,8 @@ class Frame:
     data: bytes
     event: str = ""
     id: str | None = None
+    is_whole: bool = True
+    """Else it was too large, and all of it is missing here."""
 
 
 class Parser:
@@ -68,8 +70,10 @@ class Parser:
         return None
 
     def _end_event(self) -> Frame | None:
-        fields = self._fields
+        fields, was_too_large = self._fields, self._is_too_large
         self._fields, self._kept_bytes, self._is_too_large = {}, 0, False
+        if was_too_large:
+            return Frame(b"", is_whole=False)
         data = fields.get(b"data")
         return None if data is None else Frame(b"\n".join(data), _last(fields, b"event") or "", _last(fields, b"id"))
 

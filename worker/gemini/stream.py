@@ -59,6 +59,10 @@ class StreamEvent:
     value: dict[str, Any] = field(repr=False)
 
 
+LEFT_OUT = StreamEvent(None, "", b"", {})
+"""Stands where an event was too large."""
+
+
 class Streamer:
     """One pool of connections for the streams of a process; to be used on one event loop."""
 
@@ -83,7 +87,7 @@ class Streamer:
                         if frame.data == DONE:
                             yield StreamEnd(EndKind.DONE)
                             return
-                        event = read_event(frame)
+                        event = read_event(frame) if frame.is_whole else LEFT_OUT
                         if event is not None:
                             has_completed |= event.type == COMPLETED
                             yield event

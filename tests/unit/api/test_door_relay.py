@@ -142,6 +142,19 @@ def test_what_can_be_read_but_not_written_is_not_told() -> None:
         list(Relay(0, 0).take(Piece("u1", "step.start", deep), START))
 
 
+def test_a_live_stream_with_a_gap_leaves_the_rest_to_the_end() -> None:
+    relay, told = Relay(0, 0), Told()
+    events = [event for event in upstream(1000) if event.get("delta") != IMAGE]
+    gap = next(place for place, event in enumerate(events) if "annotations" in event.get("delta", {})) + 1
+
+    for one in map(piece, events[:gap]):
+        told += relay.take(one, START)
+
+    with pytest.raises(LostError):
+        list(relay.take(Piece(None, "", b""), START))
+    assert whole([*told, *score.played(STEPS, told[-1][0])]) == EXPECTED
+
+
 @pytest.mark.parametrize(
     "events",
     [

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from api.history import History, wire_id
-from worker.gemini.stream import StreamEvent
+from api.history import History, Piece, wire_id
+from worker.gemini.stream import LEFT_OUT, StreamEvent
 
 
 def event(name: str | None, text: str = "x", **fields: Any) -> StreamEvent:
@@ -39,6 +39,17 @@ def test_events_without_an_id_cannot_be_told_from_copies() -> None:
     assert taken == [True, True, True]
     assert not history.is_named
     assert history.last_event_id is None
+
+
+def test_what_was_too_large_leaves_a_gap_and_the_names_of_the_others() -> None:
+    history = History()
+
+    taken = [history.add(one) for one in (BEGIN, LEFT_OUT)]
+
+    assert taken == [True, True]
+    assert history.since(1, 10_000) == [Piece(None, "", b"")]
+    assert history.is_named
+    assert history.last_event_id == "e0"
 
 
 def test_the_oldest_pieces_go_and_their_numbers_with_them() -> None:

@@ -41,9 +41,9 @@ def test_no_bytes_break_it(chunks: list[bytes]) -> None:
 def test_what_is_too_large_is_left_out_and_the_next_event_is_not(large: bytes) -> None:
     parser = Parser(64)
 
-    found = [frame.data for part in (large[:50], large[50:], b"\n\ndata: z\n\n") for frame in parser.feed(part)]
+    found = [frame for part in (large[:50], large[50:], b"\n\ndata: z\n\n") for frame in parser.feed(part)]
 
-    assert found == [b"z"]
+    assert found == [Frame(b"", is_whole=False), Frame(b"z")]
 
 
 def test_an_error_body_in_the_place_of_an_event_is_none() -> None:
