@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.cli.text import clock, line, plain, seconds_between, span
+from worker.states import TERMINAL
 
 Job = Mapping[str, Any]
 Lines = list[str]
@@ -22,11 +23,12 @@ def target(job: Job) -> str:
 
 
 def progress(job: Job, latest: str = "") -> str:
-    """Status, turn, attempt and the latest that is known of it, a thought unless there is something newer."""
+    """Status, turn, attempt and, while it runs, the latest known of it: a thought unless there is something newer."""
     parts = [line(job["status"]), f"turn {job['turn']}", f"attempt {job['attempt']}"]
     if job["status"] == "scheduled" and job.get("run_at"):
         parts.append(f"until {clock(job['run_at'])}")
-    return ", ".join(parts) + (f": {line(told)}" if (told := latest or job["progress"].get("thought")) else "")
+    told = "" if job["status"] in TERMINAL else latest or job["progress"].get("thought")
+    return ", ".join(parts) + (f": {line(told)}" if told else "")
 
 
 def ending(job: Job) -> str:

@@ -48,6 +48,7 @@ def test_progress_ends_with_the_latest_thought() -> None:
     assert sheet.progress(JOB) == "in_progress, turn 2, attempt 3"
     assert sheet.progress(job) == "in_progress, turn 2, attempt 3: Reading about owls"
     assert sheet.progress(job, "…by\tear") == "in_progress, turn 2, attempt 3: …by ear"
+    assert sheet.progress(job | {"status": "completed"}) == "completed, turn 2, attempt 3"
 
 
 def test_a_scheduled_job_tells_when_it_will_run() -> None:
