@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from api import examples, schemas, view
+from api import examples, figures, view
 from api.auth import AnyKey
 from api.desk import AtDesk
 from api.listing import Name
@@ -21,7 +21,7 @@ HIDDEN = {"poll", "stalled_after_s", "timeout_s", "typical_s"}
     "/v1/catalog",
     summary="List the models and agents known",
     responses=answers(
-        Ok(about="All of them.", schema=schemas.Catalog, example=examples.CATALOG), fails=(*KEYED, Invalid)
+        Ok(about="All of them.", schema=figures.Catalog, example=examples.CATALOG), fails=(*KEYED, Invalid)
     ),
 )
 async def read_catalog(

@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import errors, examples, schemas, view
+from api import errors, examples, figures, view
 from api.desk import AtDesk
 from api.openapi import Ok, answers
 from worker.errors import Unavailable
@@ -16,7 +16,7 @@ router = APIRouter(tags=["operations"], default_response_class=Response)
 @router.get(
     "/healthz",
     summary="The process answers",
-    responses=answers(Ok(about="It does.", schema=schemas.Health, example={"status": "ok"})),
+    responses=answers(Ok(about="It does.", schema=figures.Health, example={"status": "ok"})),
 )
 async def live() -> Response:
     """Asks nobody: for restarting a process that hangs."""
@@ -29,7 +29,7 @@ async def live() -> Response:
     responses=answers(
         Ok(
             about="It can take work; `degraded` where it may not do it now.",
-            schema=schemas.Readiness,
+            schema=figures.Readiness,
             example=examples.READY,
         ),
         fails=(Unavailable,),

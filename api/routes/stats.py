@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from sqlmodel import Session
 
-from api import examples, schemas, view
+from api import examples, figures, view
 from api.auth import Reader
 from api.desk import AtDesk, Desk
 from api.openapi import KEYED, Ok, answers
@@ -19,7 +19,7 @@ router = APIRouter(tags=["operations"], default_response_class=Response)
 @router.get(
     "/v1/stats",
     summary="Count the project's jobs",
-    responses=answers(Ok(about="The counts.", schema=schemas.Stats, example=examples.STATS), fails=KEYED),
+    responses=answers(Ok(about="The counts.", schema=figures.Stats, example=examples.STATS), fails=KEYED),
 )
 async def read_stats(who: Reader, desk: AtDesk) -> Response:
     """May be some seconds old where there are very many jobs."""

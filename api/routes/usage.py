@@ -10,7 +10,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Response
 from sqlmodel import Session
 
-from api import cursor, schemas, view
+from api import cursor, figures, view
 from api.auth import Reader
 from api.desk import AtDesk
 from api.listing import Limit, Moment, Name
@@ -84,7 +84,7 @@ async def _asked(
     "/v1/usage",
     summary="Sum up the tokens used",
     responses=answers(
-        Ok(about="The sums.", schema=schemas.Usage, example=EXAMPLE), fails=(*KEYED, BadRequest, Invalid)
+        Ok(about="The sums.", schema=figures.Usage, example=EXAMPLE), fails=(*KEYED, BadRequest, Invalid)
     ),
 )
 async def read_usage(who: Reader, desk: AtDesk, asked: Annotated[Asked, Depends(_asked)]) -> Response:
