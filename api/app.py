@@ -51,7 +51,8 @@ from worker import context as contexts
 from worker import heap, retired
 from worker.context import Context
 from worker.errors import NightdeskError, Unavailable
-from worker.flow import hear, submit
+from worker.flow import hear
+from worker.flow.draft import prepare
 from worker.flow.hear import Listener
 from worker.gemini.stream import Streamer
 from worker.settings import Settings
@@ -195,7 +196,7 @@ def _live(context: Context, streams: Streams, pace: Pace | None) -> Live:
 def _warm(context: Context) -> None:
     """Import what validation needs, so that the first submission does not wait for it."""
     with suppress(NightdeskError):
-        submit.prepare(context, {"model": "none", "input": "none"}, project_id="", is_admin=False)
+        prepare(context, {"model": "none", "input": "none"}, project_id="", is_admin=False)
         if doubts := retired.found(context.catalog, context.database):
             log.warning("catalog", outcome="retired_ids", told=doubts)
     heap.settle()

@@ -13,8 +13,8 @@ from api.auth import Caller
 from api.desk import Desk
 from api.errors import request_id
 from worker.errors import Fault, Gone, IdempotencyReused, Invalid, NightdeskError
-from worker.flow import submit
-from worker.flow.submit import Accepted, Draft, Order
+from worker.flow.draft import Draft, prepare
+from worker.flow.submit import Accepted, Order
 from worker.store import audit, jobs, replays
 
 MAX_BATCH = 1000
@@ -122,4 +122,4 @@ def many(desk: Desk, given: Intake, content: dict[str, Any]) -> list[Draft]:
 def _prepare(desk: Desk, given: Intake, fields: dict[str, Any], at: str) -> Draft:
     who = given.who
     told: dict[str, Any] = {"key_id": who.key_id, "request_id": given.request_id, "at": at}
-    return submit.prepare(desk.context, fields, project_id=who.project_id, is_admin=who.is_admin, **told)
+    return prepare(desk.context, fields, project_id=who.project_id, is_admin=who.is_admin, **told)

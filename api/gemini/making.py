@@ -15,8 +15,8 @@ from api.gemini.wish import Wish
 from api.submission import Intake
 from worker.errors import NightdeskError
 from worker.flow import respond
+from worker.flow.draft import Draft
 from worker.flow.respond import Asked
-from worker.flow.submit import Draft
 
 PATH = "/gemini/interactions"
 

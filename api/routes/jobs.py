@@ -19,7 +19,8 @@ from api.openapi import body as documented_body
 from api.settled import until_settled
 from api.submission import Intake
 from worker.errors import BadRequest, Conflict, Fault, Gone, Invalid, NotFound
-from worker.flow import again, cancel, remove, submit
+from worker.flow import again, cancel, remove
+from worker.flow.draft import Draft
 from worker.flow.submit import Accepted
 from worker.models import Job
 from worker.states import Status
@@ -220,7 +221,7 @@ async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) 
     wait_s = headers.prefer_wait(request)
     given = submission.bare(request, who, f"{PATH}/{job_id}/retry")
 
-    def draft() -> list[submit.Draft]:
+    def draft() -> list[Draft]:
         told = {"key_id": who.key_id, "request_id": given.request_id}
         return [again.retry_draft(desk.context, who.project_id, job_id, **told)]
 

@@ -11,7 +11,7 @@ from api.openapi import body as documented_body
 from api.routes.jobs import PATH, SETTLED, made, taken
 from worker.errors import Conflict, NotFound
 from worker.flow import plan
-from worker.flow.submit import Draft
+from worker.flow.draft import Draft
 from worker.store import audit
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)

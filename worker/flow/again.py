@@ -7,7 +7,7 @@ import orjson
 from worker.context import Context
 from worker.document import PRIORITIES
 from worker.errors import Conflict, NotFound
-from worker.flow.submit import Draft, prepare
+from worker.flow.draft import Draft, prepare
 from worker.models import Job
 from worker.states import TERMINAL, Status
 from worker.store import jobs

@@ -13,7 +13,7 @@ from sqlmodel import Session
 from worker.context import Context
 from worker.errors import Conflict, Fault, Invalid, NotFound
 from worker.flow import again, submit
-from worker.flow.submit import Draft
+from worker.flow.draft import Draft, prepare, unknown_field
 from worker.gemini import planning
 from worker.models import Job
 from worker.states import Status
@@ -58,7 +58,7 @@ def draft(context: Context, asked: Asked) -> Draft:
     # What the plan's submission was allowed to name, what follows on it may name too.
     origin: dict[str, Any] = {"key_id": asked.key_id, "request_id": asked.request_id}
     origin["webhook_config"] = job.webhook_config
-    return submit.prepare(context, fields, project_id=job.project_id, is_admin=True, **origin)
+    return prepare(context, fields, project_id=job.project_id, is_admin=True, **origin)
 
 
 def _check(session: Session, asked: Asked, job: Job) -> None:
@@ -72,7 +72,7 @@ def _check(session: Session, asked: Asked, job: Job) -> None:
 
 
 def _faults(fields: Mapping[str, Any]) -> list[Fault]:
-    faults = [submit.unknown_field(name, {ACTION, FEEDBACK}) for name in fields if name not in (ACTION, FEEDBACK)]
+    faults = [unknown_field(name, {ACTION, FEEDBACK}) for name in fields if name not in (ACTION, FEEDBACK)]
     if fields.get(ACTION) not in planning.ACTIONS:
         faults.append(Fault(f"/{ACTION}", f"must be one of {', '.join(planning.ACTIONS)}"))
     feedback = fields.get(FEEDBACK)

@@ -13,6 +13,7 @@ from sqlmodel import Session
 from worker.context import Context
 from worker.errors import Conflict, Fault, Invalid, NightdeskError, NotFound
 from worker.flow import chain, owned, submit, turns, wake
+from worker.flow.draft import unknown_field
 from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
 from worker.gemini import request
@@ -129,7 +130,7 @@ def _astray(job: Job, others: Mapping[str, Any]) -> Iterator[Fault]:
     """Fields that have no place beside the results."""
     for name in others:
         if name not in FIELDS:
-            yield submit.unknown_field(name, {INPUT})
+            yield unknown_field(name, {INPUT})
         elif name in OWN:
             yield Fault(f"/{name}", "is the job's own: leave it out")
         elif not job.is_adopted:

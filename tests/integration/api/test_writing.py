@@ -14,14 +14,14 @@ from api.writer import Writer
 from tests.integration.api.serving import Server
 from worker.context import Context
 from worker.errors import IdempotencyReused, Invalid, Unavailable
-from worker.flow import submit
+from worker.flow.draft import prepare
 from worker.flow.submit import Accepted, Order
 from worker.store import jobs
 
 
 def order(context: Context, project_id: str, *, key: str | None = None, jobs: int = 1, **fields: Any) -> Order:
     given = {"model": "gemini-3.8-flash", "input": "Say hello."} | fields
-    drafts = [submit.prepare(context, given, project_id=project_id, is_admin=True) for _ in range(jobs)]
+    drafts = [prepare(context, given, project_id=project_id, is_admin=True) for _ in range(jobs)]
     return Order(project_id, drafts, "/v1/jobs", key, str(fields))
 
 

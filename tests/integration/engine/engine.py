@@ -13,6 +13,7 @@ from worker import context as contexts
 from worker.context import Context
 from worker.dev.simulator import Control
 from worker.flow import cancel, claim, deliver, poll, start, submit, sweep
+from worker.flow.draft import Draft, prepare
 from worker.models import Delivery, DeliveryAttempt, Event, Gate, Interaction, Job, Result
 from worker.store import gates, jobs
 from worker.store.events import of_job
@@ -103,13 +104,13 @@ class Engine:
 
     # What a client does.
 
-    def draft(self, **fields: Any) -> submit.Draft:
+    def draft(self, **fields: Any) -> Draft:
         given = {"model": MODEL, "input": "Say hello."} | fields
         if "agent" in given:
             given.pop("model")
-        return submit.prepare(self.context, given, project_id=self.project_id, is_admin=True)
+        return prepare(self.context, given, project_id=self.project_id, is_admin=True)
 
-    def accept(self, *drafts: submit.Draft, key: str | None = None, digest: str = "digest") -> submit.Accepted:
+    def accept(self, *drafts: Draft, key: str | None = None, digest: str = "digest") -> submit.Accepted:
         """Accept one order; raises what was wrong with it."""
         order = submit.Order(self.project_id, drafts, "/v1/jobs", key, digest)
         outcome = submit.accept(self.context, [order])[0]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.engine.engine import AGENT, MODEL, Engine
 from tests.integration.engine.hooks import Hooks
-from worker.flow import submit
+from worker.flow.draft import prepare
 from worker.store import results
 
 STEPS = ["job.start", "job.settle", "webhook.deliver"]
@@ -131,9 +131,7 @@ def test_the_raw_body_is_kept(engine: Engine) -> None:
 
 def test_the_request_id_follows_a_job_through_every_step(engine: Engine, hooks: Hooks, said: Callable[[], str]) -> None:
     fields = {"model": MODEL, "input": "Say hello.", "webhook_url": hooks.url()}
-    draft = submit.prepare(
-        engine.context, fields, project_id=engine.project_id, is_admin=True, request_id="request-of-mine"
-    )
+    draft = prepare(engine.context, fields, project_id=engine.project_id, is_admin=True, request_id="request-of-mine")
     job_id = engine.accept(draft).jobs[0].id
     engine.start(job_id)
     engine.finish(job_id)

@@ -10,6 +10,7 @@ from tests.integration.engine.engine import MODEL, Engine
 from worker.errors import Fault, Invalid
 from worker.flow import owned, respond, submit
 from worker.flow.again import retry_draft
+from worker.flow.draft import prepare
 from worker.flow.sweep import PRUNE_EVERY
 from worker.gemini.references import ENVIRONMENT, FILE
 from worker.models import Holding, Job
@@ -34,7 +35,7 @@ def another(engine: Engine) -> str:
 
 def faults_of(engine: Engine, *, is_admin: bool = False, **fields: Any) -> list[Fault]:
     given = {"model": MODEL, "input": "x"} | fields
-    draft = submit.prepare(engine.context, given, project_id=engine.project_id, is_admin=is_admin)
+    draft = prepare(engine.context, given, project_id=engine.project_id, is_admin=is_admin)
     (outcome,) = submit.accept(engine.context, [submit.Order(engine.project_id, [draft], "/v1/jobs")])
     return list(outcome.faults) if isinstance(outcome, Invalid) else []
 
@@ -85,7 +86,7 @@ def test_every_name_that_may_not_be_used_is_told(engine: Engine) -> None:
 
 
 def test_a_bad_name_does_not_spoil_its_group(engine: Engine) -> None:
-    bad = submit.prepare(
+    bad = prepare(
         engine.context,
         {"model": MODEL, "input": [document(engine, "files/x")]},
         project_id=engine.project_id,
@@ -121,7 +122,7 @@ def test_the_environment_that_a_run_left_is_its_projects(engine: Engine) -> None
     assert faults_of(engine, **again) == []
     assert faults_of(engine, **again | {"environment": {"type": "remote", "environment_id": held.name}}) == []
     stranger = {**again, "input": "x"}
-    draft = submit.prepare(engine.context, stranger, project_id=another(engine), is_admin=True)
+    draft = prepare(engine.context, stranger, project_id=another(engine), is_admin=True)
     with pytest.raises(Invalid):
         engine.accept(draft)
 

@@ -10,10 +10,11 @@ from tests.integration.engine.engine import AGENT, MODEL, Engine
 from worker.errors import Conflict, Gone, IdempotencyReused, Invalid, NightdeskError, NotFound, QuotaExceeded
 from worker.flow import remove, submit
 from worker.flow.again import retry_draft
+from worker.flow.draft import Draft, prepare
 from worker.models import Idempotency, Job, JobInput
 
 
-def order(engine: Engine, *drafts: submit.Draft, key: str | None = None, digest: str = "d") -> submit.Order:
+def order(engine: Engine, *drafts: Draft, key: str | None = None, digest: str = "d") -> submit.Order:
     return submit.Order(engine.project_id, drafts or [engine.draft()], "/v1/jobs", key, digest)
 
 
@@ -201,7 +202,7 @@ def test_what_cannot_be_accepted_is_refused_with_a_pointer(
     given = {"model": MODEL, "input": "Say hello."} | fields
 
     with pytest.raises(Invalid) as refused:
-        submit.prepare(engine.context, given, project_id=engine.project_id, is_admin=True, at="/jobs/3")
+        prepare(engine.context, given, project_id=engine.project_id, is_admin=True, at="/jobs/3")
 
     assert f"/jobs/3{pointer}" in [fault.pointer for fault in refused.value.faults]
 
@@ -218,7 +219,7 @@ def test_an_unknown_interaction_needs_an_admin(engine: Engine) -> None:
     given = {"model": MODEL, "input": "Go on.", "previous_interaction_id": "v1_from_elsewhere"}
 
     def submit_as(*, is_admin: bool) -> submit.Accepted:
-        draft = submit.prepare(engine.context, given, project_id=engine.project_id, is_admin=is_admin)
+        draft = prepare(engine.context, given, project_id=engine.project_id, is_admin=is_admin)
         return engine.accept(draft)
 
     assert submit_as(is_admin=True).jobs[0].previous_interaction_id == "v1_from_elsewhere"
