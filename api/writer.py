@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from worker.context import Context
 from worker.errors import NightdeskError, Unavailable
-from worker.flow import submit
+from worker.flow import limits, submit
 from worker.flow.backlog import Backlog
 from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
@@ -42,7 +42,7 @@ class Writer:
         self._waiting: deque[_Slip] = deque()
         self._bytes = 0
         self._backlog = Backlog()
-        self._quota = Quota(context.settings.max_tokens_per_day)
+        self._quota = Quota(limits.usual(context.settings))
         self._is_stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)

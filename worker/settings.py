@@ -109,8 +109,11 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
     max_in_flight_per_target: Annotated[int, Field(ge=1)] | None = None
     max_queued: Annotated[int, Field(ge=1)] = 100_000
+    max_queued_per_project: Annotated[int, Field(ge=0)] | None = None
+    max_in_flight_per_project: Annotated[int, Field(ge=0)] | None = None
+    max_jobs_per_day: Annotated[int, Field(ge=0)] | None = None
     max_tokens_per_day: Annotated[int, Field(ge=1)] | None = None
-    """For each project; a day is one of UTC."""
+    """For each project that has no limits of its own; a day is one of UTC."""
     rate_limit_submit: Annotated[int, Field(ge=0)] = 6000
     """For each key and minute: whatever is no GET; 0 is no limit."""
     rate_limit_read: Annotated[int, Field(ge=0)] = 60_000

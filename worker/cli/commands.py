@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli import check, client, gates, hook, keys, processes, reseal
+from worker.cli import check, client, gates, hook, keys, processes, projects, reseal
 
 
 def build() -> typer.Typer:
@@ -14,6 +14,6 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    for part in (processes, check, gates, keys, reseal, hook, client):
+    for part in (processes, check, gates, projects, keys, reseal, hook, client):
         part.register(app)
     return app

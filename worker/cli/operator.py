@@ -1,5 +1,8 @@
 """The settings and the database of a command that an operator runs, beside processes that run already."""
 
+import getpass
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +13,7 @@ from worker.database import Database, pending
 from worker.dev import keyring
 from worker.errors import SettingsError
 from worker.settings import PREFIX, Settings, load
+from worker.store.audit import Actor
 from worker.vault import Vault
 
 
@@ -27,6 +31,16 @@ def settings() -> Settings:
     if "gemini_api_key" in missing and not found.gemini_base_url:
         missing["gemini_base_url"] = known.get("NIGHTDESK_GEMINI_BASE_URL")
     return found.model_copy(update=missing)
+
+
+def actor() -> Actor:
+    """Whoever runs the command, for the audit log: the user's name and the machine's."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        # A container may run under a number that has no name.
+        name = str(os.getuid())
+    return Actor(f"cli:{name}", socket.gethostname())
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from worker.context import Context
 from worker.errors import Invalid
 from worker.flow import gate, predecessor, unconfirmed
 from worker.flow.end import failure
+from worker.flow.gate import Wanted
 from worker.models import Job
 from worker.states import Status
 from worker.store import interactions, jobs, moves, starts
@@ -62,7 +63,8 @@ def claim(context: Context, job_ids: Sequence[str], room_bytes: int = BYTES_AT_O
         near = _near(waiting, room_bytes)
         starts.hold(session, [job.id for job in waiting[len(near) :]], now)
         chosen = {job.id: choice for job in near if (choice := _choose(context, job)) is not None}
-        admitted = gate.admit(context, session, {name: choice.target for name, choice in chosen.items()}, now)
+        wanted = {name: Wanted(choice.target, choice.job.project_id) for name, choice in chosen.items()}
+        admitted = gate.admit(context, session, wanted, now)
         values = {"due_at": now + timedelta(seconds=context.settings.claim_start_s), "sent_at": None}
         steps = [Step(name, None, _taken(chosen[name])) for name in admitted]
         queued = {Status.QUEUED}

@@ -4,12 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 from math import inf
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlmodel import Session
 
 from worker.context import Context
 from worker.errors import UpstreamError
+from worker.flow import limits
 from worker.flow.wake import HINT
 from worker.models import Gate, Job
 from worker.retry import REFUSED
@@ -28,24 +30,33 @@ PAYMENT, QUOTA, THROTTLED, UNAVAILABLE = "payment_required", "quota_exceeded", "
 KEY_REASONS = {401: UNAUTHENTICATED, 403: UNAUTHENTICATED, 402: PAYMENT}
 
 
-def admit(context: Context, session: Session, wanted: Mapping[str, str], now: datetime) -> list[str]:
-    """Those of the jobs, given with their targets, that may be started now; the others are looked at again shortly."""
-    targets = sorted(set(wanted.values()))
-    left = _room(context, session, targets)
+class Wanted(NamedTuple):
+    """What a job that shall be started takes a place of."""
+
+    target: str
+    project_id: str
+
+
+def admit(context: Context, session: Session, wanted: Mapping[str, Wanted], now: datetime) -> list[str]:
+    """Those of the jobs that may be started now; the others are looked at again shortly."""
+    targets = sorted({one.target for one in wanted.values()})
+    left, of_project = _room(context, session, targets, {one.project_id for one in wanted.values()})
     closed = {gate.target: gate for gate in gates.get(session, (gates.KEY, *targets)) if _is_closed(gate, now)}
     for name, gate in closed.items():
         # Half open: where a gate's time is over, one job goes first.
         left[name] = min(left[name], 0 if gates.is_shut(gate, now) else 1)
     admitted = []
-    for job_id, target in wanted.items():
-        if left[gates.KEY] > 0 and left[target] > 0:
+    for job_id, (target, project_id) in wanted.items():
+        if left[gates.KEY] > 0 and left[target] > 0 and of_project.get(project_id, 1) > 0:
             admitted.append(job_id)
             left[gates.KEY] -= 1
             left[target] -= 1
-    admitted = _through(context, session, {name: wanted[name] for name in admitted}, closed, now)
+            if project_id in of_project:
+                of_project[project_id] -= 1
+    admitted = _through(context, session, {name: wanted[name].target for name in admitted}, closed, now)
     held = wanted.keys() - set(admitted)
     is_shut = gates.KEY in closed
-    shut = {name for name in held if is_shut or wanted[name] in closed}
+    shut = {name for name in held if is_shut or wanted[name].target in closed}
     # Never longer: a gate may be opened at any moment, and only open ones are hinted.
     starts.hold(session, shut, now + HINT)
     # Not at once: the catalog may count them to another target than the one by which they are picked.
@@ -71,20 +82,23 @@ def _through(
     return passing
 
 
-def _room(context: Context, session: Session, targets: Sequence[str]) -> dict[str, float]:
-    """How many more may be in flight, in all and of each target: counted from rows under the gates' locks.
+def _room(
+    context: Context, session: Session, targets: Sequence[str], project_ids: Collection[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """How many more may be in flight, in all and of each target, and of each limited project: counted from rows.
 
-    So the limits hold between workers.
+    Under the gates' locks, so that the limits hold between workers.
     """
     in_all, of_each = context.settings.max_in_flight, context.settings.max_in_flight_per_target
+    limited = limits.in_flight(session, project_ids, context.settings.max_in_flight_per_project)
     left = dict.fromkeys((gates.KEY, *targets), inf)
-    if in_all is not None or of_each is not None:
+    if in_all is not None or of_each is not None or limited:
         gates.lock(session, gates.KEY)
     if in_all is not None:
         left[gates.KEY] = in_all - jobs.in_flight(session)
     if of_each is not None:
         left |= {target: of_each - jobs.in_flight(session, target) for target in targets}
-    return left
+    return left, limits.room(session, limited)
 
 
 def refused(

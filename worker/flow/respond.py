@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from worker.context import Context
 from worker.errors import Conflict, Fault, Invalid, NightdeskError, NotFound
-from worker.flow import chain, owned, submit, turns, wake
+from worker.flow import chain, limits, owned, submit, turns, wake
 from worker.flow.draft import unknown_field
 from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
@@ -169,7 +169,7 @@ def _write(context: Context, order: Order, seen: Job, body: Mapping[str, Any]) -
         held = submissions.reserve(session, entry) if order.key else None
         if held is not None:
             return submit.held_by(session, order, held)
-        Quota(context.settings.max_tokens_per_day).check(session, seen.project_id, now)
+        Quota(limits.usual(context.settings)).check_tokens(session, seen.project_id, now)
         _check_again(session, seen)
         values = chain.queued(seen, now) | {"turn": seen.turn + 1, "attempt": 1}
         sources = {Status.REQUIRES_ACTION}

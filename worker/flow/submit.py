@@ -1,5 +1,6 @@
 """Submit: a group of orders is written in one transaction, each of them whole or not at all."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,18 +17,17 @@ from worker.errors import (
     NightdeskError,
     QuotaExceeded,
 )
-from worker.flow import owned, predecessor, retention, wake
+from worker.flow import limits, owned, predecessor, retention, wake
 from worker.flow.backlog import Backlog
 from worker.flow.draft import Draft
 from worker.flow.predecessor import Ground
-from worker.flow.quota import Quota
+from worker.flow.quota import QUEUE_FULL_RETRY_S, Quota, Taken
 from worker.models import Idempotency, Job
 from worker.states import TERMINAL, Status
 from worker.store import audit, jobs, submissions
 from worker.store.audit import Actor, Deed
 from worker.telemetry import count
 
-QUEUE_FULL_RETRY_S = 60
 ONCE = ""
 """The key of what is done once, whatever keys its callers use: theirs have a character at least."""
 
@@ -68,6 +68,7 @@ class _Group:
     ground: Ground
     new: list[tuple[Job, bytes]] = field(default_factory=list)
     deeds: list[Deed] = field(default_factory=list)
+    taken: defaultdict[str, Taken] = field(default_factory=lambda: defaultdict(Taken))
     fresh: dict[tuple[str, str, str], tuple[str, Accepted]] = field(default_factory=dict)
 
 
@@ -75,7 +76,7 @@ def accept(
     context: Context, orders: Sequence[Order], backlog: Backlog | None = None, quota: Quota | None = None
 ) -> list[Accepted | NightdeskError]:
     """Write a group of orders in one transaction, then hint their starts; one outcome for each order."""
-    backlog, quota = backlog or Backlog(), quota or Quota(context.settings.max_tokens_per_day)
+    backlog, quota = backlog or Backlog(), quota or Quota(limits.usual(context.settings))
     now = context.clock()
     room = wake.room(context)
     outcomes: dict[int, Accepted | NightdeskError] = {}
@@ -98,7 +99,9 @@ def accept(
         if group.new:
             submissions.insert(session, group.new, now)
             audit.note_all(session, group.deeds, now)
-    backlog.add(sum(job.status == Status.QUEUED for job, _ in group.new))
+    backlog.add(sum(taken.queued for taken in group.taken.values()))
+    for project_id, taken in group.taken.items():
+        quota.add(project_id, taken)
     wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
     predecessor.catch_up(context, busy & {job.previous_job_id for job, _ in group.new})
     count("nightdesk_submitted_total", len(group.new))
@@ -123,7 +126,8 @@ def _take(context: Context, session: Session, order: Order, group: _Group) -> Ac
                 return known
         if group.queued + len(order.drafts) > context.settings.max_queued:
             raise QuotaExceeded("too many jobs are waiting to be started", QUEUE_FULL_RETRY_S)
-        group.quota.check(session, order.project_id, group.now)
+        taken = group.taken[order.project_id]
+        group.quota.check(session, order.project_id, len(order.drafts), taken, group.now)
         for draft in order.drafts:
             _place(session, draft, group)
         return _noted(order, _reserve(session, order, group), group)
@@ -191,9 +195,12 @@ def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
                 submissions.give_back(session, order.project_id, order.path, ONCE)
             return held_by(session, order, held)
         group.fresh[order.project_id, order.path, order.key] = (order.digest, accepted)
+    taken = group.taken[order.project_id]
+    taken.jobs += len(order.drafts)
     for draft in order.drafts:
         if draft.job.status == Status.QUEUED:
             group.queued += 1
+            taken.queued += 1
             if group.room > 0:
                 group.room -= 1
                 draft.job.due_at = group.now + wake.HINT

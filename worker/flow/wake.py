@@ -15,6 +15,7 @@ from worker.app import CANCEL, DELIVER, POLL, START, Hint
 from worker.context import Context
 from worker.document import PRIORITIES
 from worker.errors import Unavailable
+from worker.flow import limits
 from worker.models import Job
 from worker.states import EVENTS, TERMINAL, Status
 from worker.store import gates, jobs, moves
@@ -78,7 +79,8 @@ def moved(context: Context, jobs_moved: Sequence[Job]) -> None:
 def _fill(context: Context, jobs_moved: Sequence[Job]) -> None:
     """Where limits hold jobs back, one that has ended makes room for the next."""
     settings = context.settings
-    is_limited = settings.max_in_flight is not None or settings.max_in_flight_per_target is not None
+    limits_set = (settings.max_in_flight, settings.max_in_flight_per_target, settings.max_in_flight_per_project)
+    is_limited = any(limit is not None for limit in limits_set)
     ended = sum(job.status in TERMINAL for job in jobs_moved)
     if is_limited and ended:
         with suppress(Unavailable):
@@ -139,17 +141,25 @@ def choose(context: Context, session: Session, now: datetime, wanted: int) -> li
     if context.settings.max_in_flight_per_target is not None:
         closed |= set(jobs.full_targets(session, context.settings.max_in_flight_per_target))
     turn = int(context.chance() * len(projects))
-    projects = (projects[turn:] + projects[:turn])[:PROJECTS]
+    room = _room_of(context, session, (projects[turn:] + projects[:turn])[: 4 * PROJECTS], wanted)
     lanes = [
         _interleave(
             [
-                queue.startable(session, project_id=name, priority=rank, now=now, closed=closed, limit=wanted)
-                for name in projects
+                queue.startable(session, project_id=name, priority=rank, now=now, closed=closed, limit=left)
+                for name, left in room[:PROJECTS]
             ]
         )
         for rank in range(len(PRIORITIES))
     ]
     return _pick(lanes, min(wanted, capacity), context.chance())
+
+
+def _room_of(context: Context, session: Session, project_ids: Sequence[str], wanted: int) -> list[tuple[str, int]]:
+    """How many jobs each of these projects may start, at most `wanted`; those that may start none are left out."""
+    limited = limits.in_flight(session, project_ids, context.settings.max_in_flight_per_project)
+    room = limits.room(session, limited)
+    left = [(name, int(min(wanted, room.get(name, wanted)))) for name in project_ids]
+    return [(name, number) for name, number in left if number > 0]
 
 
 def _interleave(queues: Sequence[Sequence[str]]) -> list[str]:

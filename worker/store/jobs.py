@@ -14,6 +14,9 @@ from worker.models import IN_FLIGHT, STARTABLE, SWEPT, Job, JobInput
 from worker.states import TERMINAL, Status
 from worker.store import rows
 
+FLYING = (Status.STARTING, Status.UNCONFIRMED, Status.IN_PROGRESS, Status.CANCELLING)
+"""The same as IN_FLIGHT."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -153,7 +156,17 @@ def full_targets(session: Session, limit: int) -> list[str]:
     return list(session.scalars(statement.having(sa.func.count() >= limit)))
 
 
-def queued(session: Session) -> int:
-    """How many jobs wait to be started."""
+def in_flight_of(session: Session, project_ids: Collection[str]) -> dict[str, int]:
+    """How many jobs of these projects may have an interaction alive upstream; none of a project: it is not named."""
+    statement = sa.select(col(Job.project_id), sa.func.count()).group_by(col(Job.project_id))
+    # By the index of a project's statuses: the one of all that are in flight knows no projects.
+    mine = statement.where(col(Job.project_id).in_(project_ids), col(Job.status).in_(FLYING))
+    return {row[0]: int(row[1]) for row in session.execute(mine)}
+
+
+def queued(session: Session, project_id: str | None = None) -> int:
+    """How many jobs wait to be started, of one project or of all."""
     statement = sa.select(sa.func.count()).select_from(Job).where(sa.text(STARTABLE))
+    if project_id is not None:
+        statement = statement.where(col(Job.project_id) == project_id)
     return int(session.execute(statement).scalar_one())

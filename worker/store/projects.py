@@ -1,6 +1,6 @@
 """Projects, their API keys and the secret that signs their `webhook_url` deliveries."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -37,8 +37,32 @@ def several(session: Session, project_ids: Collection[str]) -> list[Project]:
     return list(session.scalars(sa.select(Project).where(col(Project.id).in_(project_ids))))
 
 
+def all_projects(session: Session) -> list[Project]:
+    """Every project, oldest first."""
+    return list(session.scalars(sa.select(Project).order_by(col(Project.id))))
+
+
+def limit(session: Session, project_id: str, values: Mapping[str, int | None]) -> None:
+    """Set limits of a project's own, by their columns; None: as for every project."""
+    session.execute(sa.update(Project).where(col(Project.id) == project_id).values(dict(values)))
+
+
+def in_flight_limits(session: Session, project_ids: Collection[str]) -> dict[str, int]:
+    """How many jobs in flight these projects may have, those with a limit of their own."""
+    limited = sa.select(col(Project.id), col(Project.max_in_flight)).where(col(Project.max_in_flight).is_not(None))
+    found = {row[0]: int(row[1]) for row in session.execute(limited)}
+    return {name: found[name] for name in project_ids if name in found}
+
+
 def add_key(
-    session: Session, project_id: str, name: str, issued: Issued, *, scopes: list[str], now: datetime
+    session: Session,
+    project_id: str,
+    name: str,
+    issued: Issued,
+    *,
+    scopes: list[str],
+    now: datetime,
+    expires_at: datetime | None = None,
 ) -> ApiKey:
     """Store a key by its digest."""
     key = ApiKey(
@@ -49,6 +73,7 @@ def add_key(
         hint=issued.hint,
         scopes=scopes,
         created_at=now,
+        expires_at=expires_at,
     )
     session.add(key)
     session.flush()
@@ -86,16 +111,30 @@ def keys(session: Session) -> list[tuple[ApiKey, str]]:
     return [(row[0], row[1]) for row in session.execute(statement.order_by(col(ApiKey.id)))]
 
 
-def revoke(session: Session, key_id: str, now: datetime) -> bool:
-    """End a key at once; whether it was alive."""
+def live_key(session: Session, key_id: str, now: datetime) -> ApiKey | None:
+    """The key, kept as it is until the end of the transaction; None: it does not exist, is revoked or has expired."""
+    statement = sa.select(ApiKey).where(col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None)).with_for_update()
+    key = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+    return None if key is None or (key.expires_at is not None and key.expires_at <= now) else key
+
+
+def expire(session: Session, key: ApiKey, at: datetime) -> None:
+    """Let a key end at this time, if it does not end before."""
+    key.expires_at = at if key.expires_at is None else min(key.expires_at, at)
+    session.add(key)
+    session.flush()
+
+
+def revoke(session: Session, key_id: str, now: datetime) -> str | None:
+    """End a key at once; gives back whose it was, or None: it was not alive."""
     statement = (
         sa.update(ApiKey)
         .where(col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None))
         .values(revoked_at=now)
-        .returning(col(ApiKey.id))
+        .returning(col(ApiKey.project_id))
         .execution_options(synchronize_session=False)
     )
-    return session.execute(statement).first() is not None
+    return session.execute(statement).scalar_one_or_none()
 
 
 def rotate_secret(session: Session, project_id: str, *, sealed_secret: bytes, now: datetime) -> None:

@@ -18,6 +18,7 @@ class Waiting(NamedTuple):
     """The columns of a queued job that tell whether it may be started now, and as what; the size of its body, bytes."""
 
     id: str
+    project_id: str
     kind: str
     target: str
     strict_model: bool
