@@ -277,7 +277,7 @@ class AuditEntry(BaseModel):
     at: datetime
     action: str = Field(description="As `job.submit`, `job.cancel`, `key.revoke`, `gate.pause`.")
     actor: str = Field(description="The id of a key, or `cli:` and the name of whoever ran the command.")
-    address: str | None = Field(description="Where the request came from; null for a command.")
+    address: str | None = Field(description="Where the request came from; of a command the machine.")
     request_id: str | None
     subject: str | None = Field(description="The id of what it was done to; the first one of a batch.")
     number: int = Field(description="How many jobs at once.")

@@ -42,11 +42,12 @@ def pause(target: Target) -> None:
     """Start no more jobs for a target; those accepted wait."""
     from worker import context, retired  # noqa: PLC0415
     from worker.cli import operator  # noqa: PLC0415
-    from worker.store import gates  # noqa: PLC0415
+    from worker.store import audit, gates  # noqa: PLC0415
 
     settings = operator.settings()
     with operator.opened(settings) as database, database.write() as session:
         gates.pause(session, _key(target), paused=True)
+        audit.note_for_all(session, operator.actor(), audit.GATE_PAUSED, subject=target, now=datetime.now(UTC))
     print(f"{target}: paused")
     doubt = None if target == EVERYTHING else retired.doubt(context.catalog(settings), target)
     if doubt is not None:
@@ -56,11 +57,13 @@ def pause(target: Target) -> None:
 def resume(target: Target) -> None:
     """Start jobs for a target again, also where the upstream had closed the gate."""
     from worker.cli import operator  # noqa: PLC0415
-    from worker.store import gates  # noqa: PLC0415
+    from worker.store import audit, gates  # noqa: PLC0415
 
+    now = datetime.now(UTC)
     with operator.opened(operator.settings()) as database, database.write() as session:
         gates.pause(session, _key(target), paused=False)
-        gates.open_(session, [_key(target)], before=datetime.now(UTC))
+        gates.open_(session, [_key(target)], before=now)
+        audit.note_for_all(session, operator.actor(), audit.GATE_RESUMED, subject=target, now=now)
     print(f"{target}: open")
 
 

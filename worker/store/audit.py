@@ -9,6 +9,7 @@ from sqlmodel import Session, col
 
 from worker import ids
 from worker.models import AuditEntry
+from worker.store import projects
 
 SUBMITTED, RETRIED, PLANNED = "job.submit", "job.retry", "job.plan"
 BUYING = (SUBMITTED, RETRIED, PLANNED)
@@ -24,7 +25,7 @@ GATE_PAUSED, GATE_RESUMED = "gate.pause", "gate.resume"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a key's id, or `cli:` and the name of an operator; the address that the request came from."""
+    """Who acts: a key's id, or `cli:` and an operator's name; the address or the machine that it came from."""
 
     name: str
     address: str | None = None
@@ -48,6 +49,13 @@ def note(
     """Remember that this was done to `subject`; nothing where nobody did it but the engine itself."""
     if by is not None:
         note_all(session, [Deed(project_id=project_id, by=by, action=action, subject=subject)], now)
+
+
+def note_for_all(session: Session, by: Actor, action: str, *, subject: str, now: datetime) -> None:
+    """Remember what concerns every project: in the log of the one that every installation has."""
+    project = projects.by_name(session, projects.DEFAULT)
+    if project is not None:
+        note(session, by, action, project_id=project.id, subject=subject, now=now)
 
 
 def note_all(session: Session, deeds: Sequence[Deed], now: datetime) -> None:
