@@ -248,7 +248,7 @@ class Delivery(BaseModel):
     object: Literal["delivery"]
     job_id: str
     event_id: str = Field(description="What the receiver sees as `webhook-id`.")
-    event_type: EventType
+    event_type: EventType | None = Field(description="None where its job was deleted.")
     url: str
     status: Literal["pending", "delivered", "exhausted", "held", "cancelled"]
     created_at: datetime

@@ -49,7 +49,7 @@ def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | 
     shown = found[:limit]
     types = events.types(session, {one.event_id for one in shown})
     more = cursor.encode("delivery", shown[-1].id) if len(found) > limit else None
-    return orjson.dumps(view.page([_render(one, types[one.event_id]) for one in shown], more))
+    return orjson.dumps(view.page([_render(one, types.get(one.event_id)) for one in shown], more))
 
 
 @router.get(
@@ -85,10 +85,11 @@ def _detail(session: Session, *, delivery_id: str, project_id: str) -> dict[str,
         raise NotFound("no such delivery")
     types = events.types(session, [delivery.event_id])
     attempts = deliveries.attempts(session, [delivery_id])
-    return _render(delivery, types[delivery.event_id]) | {"attempts": [_attempt(attempt) for attempt in attempts]}
+    return _render(delivery, types.get(delivery.event_id)) | {"attempts": [_attempt(attempt) for attempt in attempts]}
 
 
-def _render(delivery: Delivery, event_type: str) -> dict[str, Any]:
+def _render(delivery: Delivery, event_type: str | None) -> dict[str, Any]:
+    """Of a deleted job's deliveries little is left: neither event nor address."""
     is_pending = delivery.status == deliveries.PENDING
     return {
         "id": delivery.id,

@@ -72,6 +72,15 @@ def test_a_cancelled_delivery_is_not_sent_again(server: Server, tenant: Tenant, 
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
+def test_what_is_left_of_a_deleted_jobs_delivery_can_be_read(tenant: Tenant, delivery: dict[str, Any]) -> None:
+    assert tenant.http.delete(f"/v1/jobs/{delivery['job_id']}").status_code == 204
+
+    left = tenant.get(f"/v1/deliveries/{delivery['id']}").json()
+
+    assert (left["status"], left["url"], left["event_type"], left["attempts"]) == ("cancelled", "", None, [])
+    assert tenant.post(f"/v1/deliveries/{delivery['id']}/redeliver").status_code == 409
+
+
 def test_another_projects_delivery_is_not_found(server: Server, delivery: dict[str, Any]) -> None:
     other = server.tenant()
 
