@@ -39,6 +39,9 @@ from worker.telemetry import count, log
 AT_ONCE = 500
 EVERY = timedelta(seconds=1)
 PRUNE_EVERY = timedelta(minutes=1)
+PRUNE_S = 1.0
+"""How long one sweep goes on with it: the other parts wait meanwhile."""
+
 STORE_CALLS = 50
 """Artifact folders removed in one go: an object store far away must not hold up the sweep."""
 
@@ -198,11 +201,20 @@ def _clear(context: Context) -> None:
 
 
 def _prune(context: Context) -> None:
-    """What is past its retention, a batch each minute."""
-    now, settings = context.clock(), context.settings
+    """What is past its retention: each minute a batch, and more for a moment where there is more."""
+    now = context.clock()
     with context.database.write() as session:
         if not moments.win(session, moments.PRUNE, now=now, before=now - PRUNE_EVERY):
             return
+    give_up = monotonic() + PRUNE_S
+    has_more = True
+    while has_more and monotonic() < give_up:
+        has_more = any([_forget_jobs(context, now), _forget_rest(context, now)])
+
+
+def _forget_jobs(context: Context, now: datetime) -> bool:
+    """A batch of results and jobs, in short transactions; whether there may be more."""
+    settings = context.settings
     kept_since = now - timedelta(days=settings.job_retention_days)
     with context.database.read() as session:
         without_result = results.expired(session, now, AT_ONCE)
@@ -212,13 +224,26 @@ def _prune(context: Context) -> None:
     with context.database.write() as session:
         removals.results(session, [*bare, *cleared])
     with context.database.write() as session:
+        # Where jobs are kept for less time than the upstream keeps what they made, that goes with them.
+        kept = interactions.kept_upstream(session, old, now - timedelta(days=settings.upstream_retention_days))
+        leftovers.add(session, [(leftovers.INTERACTION, name) for name in kept], now)
         removals.jobs(session, old)
+    return AT_ONCE in {len(bare), len(old)}
+
+
+def _forget_rest(context: Context, now: datetime) -> bool:
+    """A batch of everything else, in short transactions; whether there may be more."""
+    settings = context.settings
+    kept_since = now - timedelta(days=settings.job_retention_days)
     results_since = now - timedelta(days=settings.result_retention_days)
     with context.database.write() as session:
-        removals.old_payloads(session, results_since, AT_ONCE)
-        removals.old_deliveries(session, results_since, AT_ONCE)
-        removals.old_keys(session, kept_since, now, AT_ONCE)
+        found = {removals.old_payloads(session, results_since, AT_ONCE)}
+    with context.database.write() as session:
+        found.add(removals.old_deliveries(session, results_since, AT_ONCE))
+    with context.database.write() as session:
+        found.add(removals.old_keys(session, kept_since, now, AT_ONCE))
         holdings.prune(session, now, AT_ONCE)
     with context.database.write() as session:
-        usage.forget(session, now - timedelta(days=settings.usage_retention_days), AT_ONCE)
+        found.add(usage.forget(session, now - timedelta(days=settings.usage_retention_days), AT_ONCE))
         audit.forget(session, now - timedelta(days=settings.audit_retention_days), AUDITED)
+    return AT_ONCE in found

@@ -165,3 +165,13 @@ def upstream_ids(session: Session, job_id: str) -> list[str]:
     """Every interaction this job is known to have made."""
     mine = sa.select(col(Interaction.upstream_id)).where(col(Interaction.job_id) == job_id)
     return [upstream_id for upstream_id in session.scalars(mine) if upstream_id]
+
+
+def kept_upstream(session: Session, job_ids: Collection[str], since: datetime) -> list[str]:
+    """What these ended jobs made that the upstream, which forgets what ended before `since`, may still have.
+
+    Not what they adopted: that was made elsewhere, and nobody asked for its end.
+    """
+    mine = sa.select(TABLE.upstream_id).join(Job, col(Job.id) == TABLE.job_id)
+    mine = mine.where(TABLE.job_id.in_(job_ids), TABLE.upstream_id.is_not(None), TABLE.sent_at.is_not(None))
+    return [str(name) for name in session.scalars(mine.where(col(Job.finished_at) > since))]

@@ -26,7 +26,7 @@ def job(session: Session, job_id: str) -> None:
     """Forget a job and everything that belongs to it, but that its deliveries were made or, pending, are cancelled."""
     mine = sa.update(Delivery).where(col(Delivery.job_id) == job_id)
     options = {"synchronize_session": False}
-    session.execute(mine.values(url="", due_at=None, claim=None), execution_options=options)
+    session.execute(mine.values(url="", host="", due_at=None, claim=None), execution_options=options)
     pending = mine.where(sa.text("status = 'pending'"))
     session.execute(pending.values(status=CANCELLED), execution_options=options)
     _forget(session, [job_id])
@@ -50,10 +50,11 @@ def old_jobs(session: Session, before: datetime, limit: int) -> list[str]:
     """Jobs that ended before `before`, the oldest first; not one that still has a result or that a live job needs."""
     live = [status for status in Status if status not in TERMINAL]
     other = aliased(Job)
-    has_result = sa.exists().where(col(Result.job_id) == col(Job.id))
-    is_needed = sa.exists().where(col(other.previous_job_id) == col(Job.id), col(other.status).in_(live))
+    # Subqueries by row: of EXISTS, PostgreSQL makes joins that read all tables for the first 500.
+    result = sa.select(col(Result.job_id)).where(col(Result.job_id) == col(Job.id)).limit(1).scalar_subquery()
+    needed = sa.select(col(other.id)).where(col(other.previous_job_id) == col(Job.id), col(other.status).in_(live))
     finished = sa.select(col(Job.id)).where(col(Job.finished_at).is_not(None), col(Job.finished_at) < before)
-    finished = finished.where(~has_result, ~is_needed)
+    finished = finished.where(result.is_(None), needed.limit(1).scalar_subquery().is_(None))
     return list(session.scalars(finished.order_by(col(Job.finished_at)).limit(limit)))
 
 

@@ -1,0 +1,135 @@
+"""A job that is deleted, or past its retention, leaves no content anywhere: not here and not upstream."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import SQLModel
+
+from tests import factories
+from tests.integration.engine.asking import TOOLS, answer, results, settled
+from tests.integration.engine.engine import Engine
+from tests.integration.engine.hooks import Hooks, Say
+from worker.flow import remove
+from worker.models import Job, Leftover
+
+CANARY = "canary-3b9e"
+DAY_S = 86_400
+
+
+def private(hooks: Hooks) -> dict[str, Any]:
+    """Something of its owner's in every place of a submission that takes it."""
+    return {
+        "system_instruction": CANARY,
+        "labels": {"team": CANARY},
+        "metadata": {"note": CANARY},
+        "extra_body": {"cached_content": CANARY},
+        "webhook_url": hooks.url(f"/{CANARY}?token={CANARY}"),
+        "webhook_events": ["job.created", "job.started", "job.requires_action", "job.completed"],
+        "max_attempts": 2,
+    }
+
+
+def lived(engine: Engine, hooks: Hooks) -> list[str]:
+    """Jobs that are over: one of two turns, and one that made a picture, the first time in vain."""
+    hooks.answers[f"/{CANARY}"] = [Say(500, body=CANARY.encode()), Say(204, body=CANARY.encode())]
+    server = {"type": "mcp_server", "name": "m", "url": f"https://{CANARY}.example.com", "headers": {"X-Key": CANARY}}
+    asks = {"input": f"{CANARY} [[sim: calls=1]]", "tools": [*TOOLS, server]}
+    draws = {"input": f"{CANARY} [[sim: images=1 text={CANARY}]]", "model": "gemini-3-pro-image"}
+    drafts = {key: engine.draft(**private(hooks), **fields) for key, fields in (("monday", asks), ("sunday", draws))}
+    asking, drawing = (engine.accept(draft, key=key).jobs[0].id for key, draft in drafts.items())
+    for job_id in (asking, drawing):
+        assert engine.start(job_id) == "started"
+    settled(engine, asking)
+    answer(engine, asking, results(engine, asking, CANARY), key="tuesday")
+    settled(engine, drawing, status="failed", code="internal", message=CANARY)
+    engine.clock.advance(60)
+    for job_id in (asking, drawing):
+        engine.start(job_id)
+        settled(engine, job_id)
+    engine.deliver()
+    engine.clock.advance(6)
+    engine.deliver()
+    assert [engine.status(job_id) for job_id in (asking, drawing)] == ["completed"] * 2
+    assert len(files(engine)) == 1
+    return [asking, drawing]
+
+
+def dumped(engine: Engine) -> str:
+    """Every value of every row of every table."""
+    with engine.context.database.read() as session:
+        rows = [tuple(row) for table in SQLModel.metadata.sorted_tables for row in session.execute(sa.select(table))]
+    return "\n".join(map(repr, rows))
+
+
+def lying(engine: Engine) -> bytes:
+    """What lies in the columns of requests, sealed as it is."""
+    with engine.context.database.read() as session:
+        return b"".join(bytes(row.body) for row in session.execute(sa.text("SELECT body FROM job_input")))
+
+
+def files(engine: Engine) -> list[Path]:
+    """All artifacts."""
+    folder = Path(engine.context.settings.artifacts.removeprefix("file://"))
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def upstream_ids(engine: Engine, job_ids: list[str]) -> list[str]:
+    return [row.upstream_id or "" for job_id in job_ids for row in engine.interactions(job_id)]
+
+
+def test_a_deleted_job_leaves_no_content(engine: Engine, hooks: Hooks) -> None:
+    job_ids = lived(engine, hooks)
+    names = upstream_ids(engine, job_ids)
+    assert CANARY in dumped(engine)
+    assert CANARY.encode() not in lying(engine)
+
+    for job_id in job_ids:
+        remove.job(engine.context, engine.project_id, job_id)
+
+    left = dumped(engine)
+    assert not [text for text in (CANARY, "127.0.0.1") if text in left]
+    assert all(job_id in left for job_id in job_ids)
+    assert files(engine) == []
+    assert [engine.runs()[name]["deleted"] for name in names] == [True] * 4
+
+
+def test_a_job_past_its_retention_leaves_no_content(engine: Engine, hooks: Hooks) -> None:
+    engine.set(result_retention_days=1, job_retention_days=2)
+    job_ids = lived(engine, hooks)
+    names = upstream_ids(engine, job_ids)
+
+    for days in (2, 29, 1):
+        engine.clock.advance(days * DAY_S)
+        engine.sweep()
+    engine.clock.advance(600)
+    engine.sweep()
+
+    assert CANARY not in dumped(engine)
+    assert files(engine) == []
+    assert [engine.runs()[name]["deleted"] for name in names] == [True] * 4
+    assert engine.rows(Leftover) == []
+
+
+def test_what_the_upstream_has_forgotten_by_itself_is_not_asked_for(engine: Engine) -> None:
+    job_id = engine.started()
+    settled(engine, job_id)
+
+    engine.clock.advance(91 * DAY_S)
+    engine.sweep()
+    engine.sweep(60)
+
+    assert engine.rows(Job) == []
+    assert engine.count("delete") == 0
+
+
+def test_a_sweep_forgets_more_than_one_batch(engine: Engine) -> None:
+    long_ago = engine.clock.now - timedelta(days=100)
+    rows = [factories.job(engine.project_id, status="completed", finished_at=long_ago) for _ in range(1200)]
+    with engine.context.database.write() as session:
+        session.add_all(rows)
+
+    engine.sweep()
+
+    assert len(engine.rows(Job)) <= 200
