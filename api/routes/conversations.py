@@ -22,8 +22,8 @@ from worker.store import conversations, usage
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)
 
-MOST_BYTES = 1024 * 1024
-"""Of an input or an output that an excerpt is taken from: a page must not read what a hundred jobs may hold."""
+MOST_BYTES, AT_ONCE = 1024 * 1024, 5
+"""Of an input or an output that an excerpt is taken from, and of how many jobs they are held at a time."""
 
 
 @router.get(
@@ -75,7 +75,9 @@ def _read(
         "usage": {FIELDS[name]: getattr(sums, name) for name in usage.TOKENS},
         "upstream_expires_at": stamp(ended_at and retention.of(desk.context).ends_at(ended_at)),
     }
-    return orjson.dumps(view.page(_shown(session, desk, shown), more) | head)
+    parts = [shown[place : place + AT_ONCE] for place in range(0, len(shown), AT_ONCE)]
+    rows = [row for part in parts for row in _shown(session, desk, part)]
+    return orjson.dumps(view.page(rows, more) | head)
 
 
 def _shown(session: Session, desk: Desk, jobs: list[Job]) -> list[dict[str, Any]]:

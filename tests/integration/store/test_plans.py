@@ -13,15 +13,35 @@ from sqlmodel import Session
 from tests import factories
 from tests.factories import NOW
 from tests.integration.store.conftest import Store
-from worker.models import Delivery, Interaction, Job, Result, UsageEntry
+from worker.models import Delivery, Interaction, Job, JobInput, Result, UsageEntry
 from worker.states import Status
-from worker.store import claims, conversations, deliveries, hints, interactions, jobs, removals, results, starts, usage
+from worker.store import (
+    claims,
+    conversations,
+    deliveries,
+    expiries,
+    hints,
+    interactions,
+    jobs,
+    removals,
+    results,
+    starts,
+    usage,
+)
 
 FINISHED = 20_000
 LIVE = 40
 LIVE_STATUSES = ("queued", "in_progress", "cancelling", "starting", "unconfirmed", "scheduled", "requires_action")
 UNTIL = NOW + timedelta(seconds=15)
-KEYS: dict[Any, str] = {Job: "id", Delivery: "id", Interaction: "token", UsageEntry: "token", Result: "job_id"}
+KEYS: dict[Any, str] = {
+    Job: "id",
+    Delivery: "id",
+    Interaction: "token",
+    UsageEntry: "token",
+    Result: "job_id",
+    JobInput: "job_id",
+}
+TURNS = [("copy_1", 1), ("copy_2", 1), ("copy_3", 2)]
 
 CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "polls": ("ix_job_poll", lambda s: claims.polls(s, claim="c", now=NOW, until=UNTIL, limit=500)),
@@ -45,6 +65,9 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "untold": ("ix_job_sweep", lambda s: conversations.untold(s, NOW, "kept until", 500)),
     "conversation": ("ix_job_conversation", lambda s: conversations.summary(s, "p", "job_x")),
     "thread": ("ix_job_conversation", lambda s: conversations.page(s, "p", "job_x", after="job_y", limit=20)),
+    "requests": ("job_input_(1|pkey)", lambda s: jobs.bodies(s, TURNS)),
+    "outcomes": ("result_(1|pkey)", lambda s: conversations.outcomes(s, TURNS, 1000)),
+    "ends of results": ("result_(1|pkey)", lambda s: expiries.of_jobs(s, TURNS)),
     "due deliveries": (
         "ix_delivery_due",
         lambda s: deliveries.claim(s, claim="c", now=NOW, until=UNTIL, limit=64, skip_hosts={"dead"}),
@@ -68,6 +91,7 @@ def fill(store: Store) -> None:
         factories.delivery(session, store.job(model), status="delivered", due_at=None)
         outcome: dict[str, Any] = {"output_text": "Hello."}
         results.add(session, model, 1, outcome=outcome, raw=b"{}", now=NOW, expires_at=NOW)
+        session.add(JobInput(job_id=model, turn=1, body=b"{}"))
         session.add(Interaction(token="t", job_id=model, turn=1, attempt=1, created_at=NOW))
         session.flush()
         usage.record(session, [_entry(store.project_id, model)])
