@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 import psutil
 
+from tests.stack import free_port
 from tests.waiting import eventually
 
 START_S = 60
@@ -111,10 +111,3 @@ def start(folder: Path, *options: str, **variables: str) -> "subprocess.Popen[by
     command = [sys.executable, "-m", "worker.cli", "up", *options]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=err)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, nor on the two after it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

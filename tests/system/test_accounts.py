@@ -43,17 +43,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture
-def client(stack: Stack) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=stack.url, headers=stack.headers) as opened:
-        yield opened
-
-
-@pytest.fixture
-def desk(stack: Stack) -> Desk:
-    return Desk(stack)
-
-
 def submit(client: httpx2.Client, **fields: Any) -> dict[str, Any]:
     body = fields if "agent" in fields else {"model": MODEL} | fields
     answer = client.post("/v1/jobs", json={"input": "Say hello."} | body)

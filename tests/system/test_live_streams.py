@@ -48,11 +48,6 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def desk(stack: Stack) -> Desk:
-    return Desk(stack)
-
-
 @contextmanager
 def following(stack: Stack, job_id: str, *, url: str = "", **headers: str) -> Iterator[Follower]:
     """A stream that has ended when the block has, by itself or with its server."""

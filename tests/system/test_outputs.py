@@ -37,12 +37,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture
-def client(stack: Stack) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=30) as made:
-        yield made
-
-
 def ended(client: httpx2.Client, **fields: Any) -> Json:
     """A job as it is at its end, with its steps."""
     answer = client.post("/v1/jobs", json=fields)

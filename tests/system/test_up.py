@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.system.stack import Stack, free_port, start
+from tests.stack import free_port
+from tests.system.stack import Stack, start
 from tests.waiting import eventually
 
 PROMPT = "Name three owls."
