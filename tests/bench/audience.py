@@ -39,10 +39,10 @@ class Audience:
         for _ in range(many):
             await loop.create_connection(lambda: _Watcher(self, run, request), str(parts.hostname), parts.port or 80)
 
-    async def until(self, begun: int = 0, left: int = 0, within_s: float = 120) -> None:
-        """Wait until so many streams have begun and live events come, or so many have ended."""
+    async def until(self, begun: int = 0, left: int = 0, frames: int = 1, within_s: float = 120) -> None:
+        """Wait until so many streams have begun, so many have ended, and so many live events have come."""
         async with asyncio.timeout(within_s):
-            while self.begun < begun or self.left < left or not self.arrivals:  # noqa: ASYNC110 - many conditions
+            while self.begun < begun or self.left < left or self.frames < frames:  # noqa: ASYNC110 - many conditions
                 await asyncio.sleep(0.02)
 
     def late_s(self, first: "Audience") -> list[float]:
