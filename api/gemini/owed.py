@@ -115,9 +115,13 @@ class Owed:
     async def _strike_out(self) -> None:
         self._changed.clear()
         paid, self._answered = self._answered, set()
-        if paid:
-            await run_in_threadpool(self._write, partial(owed.answered, entries=paid))
+        if not paid:
+            return
+        if await run_in_threadpool(self._write, partial(owed.answered, entries=paid)):
             self._waiting -= paid
+        else:
+            # Whoever asks the same once more would get the old answer: it is tried again.
+            self._answered |= paid
 
     async def _touch(self) -> None:
         now = self._context.clock()
@@ -134,12 +138,15 @@ class Owed:
         with self._context.database.read() as session:
             return query(session)
 
-    def _write(self, statement: Callable[[Session], None]) -> None:
+    def _write(self, statement: Callable[[Session], None]) -> bool:
+        """Whether it is written."""
         try:
             with self._context.database.write() as session:
                 statement(session)
         except Unavailable:
             count("nightdesk_door_debt_failures_total")
+            return False
+        return True
 
 
 def _is_recent(job_id: str, at: datetime, now: datetime) -> bool:
