@@ -1,69 +1,21 @@
-"""The Gemini-compatible door: what it shows of jobs in every state, and what it owes to creates that are sent again."""
+"""The Gemini-compatible door: what it shows of jobs in every state, and what it refuses."""
 
 from base64 import b64encode
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from typing import Any
 
-import httpx2
 import orjson
 import pytest
 import sqlalchemy as sa
-from google import genai
 from sqlmodel import col
 
-from api.gemini.owed import ALIVE
-from api.places import Streams
 from tests.conftest import MakeSettings
+from tests.integration.api.door import BACKGROUND, HELLO, PATH, RAW, STEPS, create, error, get, job_of
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant, serving
 from tests.waiting import eventually
-from worker.models import Delivery, Event, Idempotency, Job, JobInput
+from worker.models import Delivery, Event, JobInput
 from worker.states import Status
-from worker.store import moves, owed, removals
-
-PATH = "/gemini/v1/interactions"
-HEARTBEAT = ": still here"
-HELLO = {"model": "gemini-3.8-flash", "input": "Say hello."}
-BACKGROUND = HELLO | {"background": True}
-STEPS = [
-    {"type": "user_input", "content": [{"type": "text", "text": "Say hello."}]},
-    {"type": "model_output", "content": [{"type": "text", "text": "Hello."}], "brand_new": 1},
-]
-RAW = {
-    "id": "v1_upstream",
-    "object": "interaction",
-    "status": "completed",
-    "model": "gemini-3.8-flash",
-    "steps": STEPS,
-    "usage": {"total_tokens": 3},
-    "webhook_config": {"uris": ["https://nightdesk.invalid/ours"]},
-    "of_the_future": {"a": [1]},
-}
-
-
-def create(tenant: Tenant, **fields: Any) -> dict[str, Any]:
-    answer = tenant.post(PATH, BACKGROUND | fields)
-    assert answer.status_code == 200, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
-
-
-def get(tenant: Tenant, name: str, query: str = "") -> dict[str, Any]:
-    answer = tenant.get(f"{PATH}/{name}{query}")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def error(answer: httpx2.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
-
-
-def job_of(server: Server, name: str) -> Job:
-    with server.context.database.read() as session:
-        return session.get_one(Job, name.partition(".")[0])
+from worker.store import moves
 
 
 def test_a_create_in_the_background_is_a_job(tenant: Tenant) -> None:
@@ -292,148 +244,6 @@ def test_a_full_queue_is_told_to_come_again(own_settings: MakeSettings) -> None:
         assert answer.headers["retry-after"] == "60"
 
 
-def test_an_idempotency_key_is_honoured(tenant: Tenant) -> None:
-    headers = {"Idempotency-Key": "once"}
-
-    first = tenant.http.post(PATH, json=BACKGROUND, headers=headers)
-    again = tenant.http.post("/gemini/v1beta/interactions", json=BACKGROUND, headers=headers)
-    other = tenant.http.post(PATH, json=BACKGROUND | {"input": "Else."}, headers=headers)
-
-    assert first.json()["id"] == again.json()["id"]
-    assert error(other) == (400, "invalid_request")
-
-
-def test_a_replay_is_answered_though_what_it_went_on_from_is_gone(
-    server: Server, tenant: Tenant, worker: Worker
-) -> None:
-    before = create(tenant)["id"]
-    worker.complete(before)
-    body, headers = BACKGROUND | {"previous_interaction_id": before}, {"Idempotency-Key": "after"}
-    first = tenant.http.post(PATH, json=body, headers=headers).json()["id"]
-    with server.context.database.write() as session:
-        removals.job(session, before)
-
-    again = tenant.http.post(PATH, json=body, headers=headers)
-    other = tenant.http.post(PATH, json=body, headers={"Idempotency-Key": "another"})
-
-    assert again.json()["id"] == first
-    assert error(other) == (404, "not_found")
-
-
-def test_equal_creates_that_were_answered_are_jobs_of_their_own(tenant: Tenant) -> None:
-    names = {create(tenant)["id"] for _ in range(3)}
-
-    assert len(names) == 3
-
-
-def unanswered(server: Server) -> list[str]:
-    with server.context.database.read() as session:
-        return list(session.scalars(sa.select(col(Idempotency.key)).where(col(Idempotency.path).contains("#"))))
-
-
-def test_nothing_is_owed_once_the_answer_is_out(server: Server, tenant: Tenant) -> None:
-    name = create(tenant)["id"]
-
-    eventually(lambda: name not in unanswered(server))
-
-
-@pytest.fixture
-def brief(own_settings: MakeSettings) -> Iterator[Server]:
-    """A door that holds a create for a moment only."""
-    with serving(own_settings(hold_s=0.3)) as server:
-        yield server
-
-
-def test_a_create_that_was_held_too_long_is_found_again(brief: Server) -> None:
-    tenant, worker = brief.tenant(), Worker(brief.context)
-    first = tenant.post(PATH, HELLO)
-    second = tenant.post(PATH, HELLO)
-    (job,) = tenant.get("/v1/jobs").json()["data"]
-    worker.complete(job["id"])
-
-    third = tenant.post(PATH, HELLO)
-    fourth = tenant.post(PATH, HELLO)
-
-    assert [error(answer) for answer in (first, second)] == [(504, "deadline_exceeded")] * 2
-    assert (third.status_code, third.json()["id"]) == (200, job["id"])
-    assert fourth.status_code == 504
-    assert len(tenant.get("/v1/jobs").json()["data"]) == 2
-
-
-def test_only_the_same_create_of_the_same_key_is_the_same(brief: Server) -> None:
-    tenant = brief.tenant()
-    tenant.post(PATH, HELLO)
-    colleague = brief.key(tenant.project_id)
-
-    colleague.post(PATH, HELLO)
-    tenant.post(PATH, HELLO | {"input": "Say goodbye."})
-
-    assert len(tenant.get("/v1/jobs").json()["data"]) == 3
-
-
-def owe(server: Server, tenant: Tenant, age: timedelta) -> str:
-    """A create of a process that was killed while it held it; gives back the job."""
-    tenant.post(PATH, HELLO)
-    name: str = tenant.get("/v1/jobs").json()["data"][0]["id"]
-    with server.context.database.write() as session:
-        entry = session.scalars(sa.select(Idempotency).where(col(Idempotency.key) == name)).one()
-        entry.created_at = server.context.clock() - age
-    return name
-
-
-def test_what_a_killed_process_owed_is_found_when_it_shows_no_sign_of_life(brief: Server) -> None:
-    tenant = brief.tenant()
-    name = owe(brief, tenant, ALIVE - timedelta(seconds=1))
-    Worker(brief.context).complete(name)
-
-    answer = tenant.post(PATH, HELLO)
-
-    assert answer.json()["id"] == name
-
-
-def test_a_create_that_another_process_holds_is_left_to_it(brief: Server) -> None:
-    tenant = brief.tenant()
-    name = owe(brief, tenant, timedelta())
-    with brief.context.database.read() as session:
-        entry = session.scalars(sa.select(Idempotency).where(col(Idempotency.key) == name)).one()
-        debt = (entry.project_id, entry.path, entry.key)
-
-    with ThreadPoolExecutor() as pool:
-        held = pool.submit(tenant.post, PATH, HELLO)
-        eventually(lambda: _touch(brief, debt) or held.done(), within_s=20)
-        answer = held.result()
-
-    assert answer.status_code == 504
-    assert len(tenant.get("/v1/jobs").json()["data"]) == 2
-
-
-def _touch(server: Server, debt: tuple[str, str, str]) -> bool:
-    """The other process says that it is alive; nothing comes of it here."""
-    with server.context.database.write() as session:
-        owed.touch(session, [debt], server.context.clock())
-    return False
-
-
-@pytest.mark.parametrize("age", [timedelta(minutes=11), timedelta(days=30)])
-def test_an_answer_is_not_owed_for_ever(brief: Server, age: timedelta) -> None:
-    tenant = brief.tenant()
-    owe(brief, tenant, age)
-
-    tenant.post(PATH, HELLO)
-
-    assert len(tenant.get("/v1/jobs").json()["data"]) == 2
-
-
-def test_a_deleted_job_is_owed_to_nobody(brief: Server) -> None:
-    tenant = brief.tenant()
-    name = owe(brief, tenant, ALIVE)
-    Worker(brief.context).complete(name)
-    tenant.http.delete(f"/v1/jobs/{name}")
-
-    assert tenant.post(PATH, HELLO).status_code == 504
-    assert [job["id"] for job in tenant.get("/v1/jobs").json()["data"]] != [name]
-
-
 def test_every_address_of_a_webhook_config_hears_of_the_end(server: Server, tenant: Tenant, worker: Worker) -> None:
     uris = ["https://93.184.215.14/a", "https://93.184.215.14/b", "https://93.184.215.14/a"]
     config = {"uris": uris, "user_metadata": {"ticket": "A-7", "tries": 3}}
@@ -504,88 +314,3 @@ def test_what_has_ended_is_neither_cancelled_nor_what_runs_deleted(guest: Tenant
     cancel, delete = guest.post(f"{PATH}/{done}/cancel"), guest.http.delete(f"{PATH}/{running}")
 
     assert [error(answer) for answer in (cancel, delete)] == [(400, "failed_precondition")] * 2
-
-
-def frames(text: str) -> list[dict[str, Any]]:
-    found = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
-    assert found.pop() == "[DONE]"
-    return [orjson.loads(line) for line in found]
-
-
-def test_a_stream_waits_for_the_end(server: Server, tenant: Tenant, worker: Worker) -> None:
-    name = create(tenant)["id"]
-    with ThreadPoolExecutor() as pool:
-        streamed = pool.submit(tenant.get, f"{PATH}/{name}?stream=true")
-        eventually(lambda: server.desk.watch.awaited, within_s=20)
-        worker.start(name)
-        worker.finish(name, raw=RAW)
-        answer = streamed.result()
-
-    events = frames(answer.text)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    assert [event["event_type"] for event in events] == [
-        "interaction.created",
-        "interaction.status_update",
-        "step.start",
-        "step.delta",
-        "step.stop",
-        "interaction.completed",
-    ]
-    assert events[-1]["interaction"]["usage"] == {"total_tokens": 3}
-    assert "steps" not in events[-1]["interaction"]
-
-
-def test_a_stream_of_a_failure_says_why(guest: Tenant, local: Worker) -> None:
-    name = create(guest)["id"]
-    local.fail(name)
-
-    events = frames(guest.get(f"{PATH}/{name}?stream=true").text)
-
-    assert events[-2]["error"] == {"code": "upstream_failed", "message": "it broke"}
-    assert events[-1]["interaction"]["status"] == "failed"
-
-
-def test_the_client_takes_signs_of_life_for_what_they_are(own_settings: MakeSettings) -> None:
-    streams = Streams(heartbeat_s=0.02)
-    with serving(own_settings(), streams=streams) as server:
-        tenant, worker = server.tenant(), Worker(server.context)
-        name = create(tenant)["id"]
-        client = genai.Client(api_key=tenant.token, http_options={"base_url": f"{server.url}/gemini"})
-        calls: Any = client.interactions
-        stream = calls.get(name, stream=True)
-        begun = [next(stream), next(stream)]
-        with tenant.http.stream("GET", f"{PATH}/{name}?stream=true") as another:
-            assert any(line == HEARTBEAT for line in another.iter_lines())
-        with ThreadPoolExecutor() as pool:
-            rest = pool.submit(list, stream)
-            worker.start(name)
-            worker.finish(name, raw=RAW)
-            kinds = [event.event_type for event in [*begun, *rest.result()]]
-        client.close()
-
-    assert (kinds[0], kinds[-1]) == ("interaction.created", "interaction.completed")
-    assert len(kinds) == 6
-
-
-def test_what_the_older_schema_gave_is_one_step(guest: Tenant, local: Worker) -> None:
-    name = create(guest)["id"]
-    local.start(name)
-    raw = {key: value for key, value in RAW.items() if key != "steps"} | {"outputs": [{"type": "text", "text": "La."}]}
-    local.finish(name, raw=raw)
-
-    deltas = [event["delta"] for event in frames(guest.get(f"{PATH}/{name}?stream=true").text) if "delta" in event]
-
-    assert deltas == raw["outputs"]
-    assert get(guest, name)["outputs"] == raw["outputs"]
-
-
-def test_streams_have_a_place_or_are_told_to_come_again(sqlite_server: Server, guest: Tenant) -> None:
-    name, streams = create(guest)["id"], sqlite_server.desk.streams
-    streams.open += streams.limit
-    try:
-        answers = [guest.get(f"{PATH}/{name}?stream=true"), guest.post(PATH, HELLO)]
-    finally:
-        streams.open -= streams.limit
-
-    assert [error(answer) for answer in answers] == [(429, "rate_limit_exceeded")] * 2
-    assert len(guest.get("/v1/jobs").json()["data"]) == 1
