@@ -22,7 +22,7 @@ from worker import context as contexts
 from worker.context import Context
 from worker.flow import sweep, wake
 from worker.models import Delivery, Job
-from worker.store import claims, deliveries, jobs, projects
+from worker.store import claims, deliveries, jobs, projects, removals, results
 
 FEW, MANY, QUICK_MANY = 1_000, 1_000_000, 20_000
 TIMES = 7
@@ -109,6 +109,7 @@ def _calls(engine: Context) -> dict[str, tuple[Callable[[], Any], Callable[[], A
         "claim 64 deliveries": (partial(_claim_deliveries, engine), partial(_release_deliveries, engine)),
         "a tick of the sweep": (partial(_tick, engine), nothing),
         "a tick that prunes": (partial(_prune, engine), nothing),
+        "forget 500 jobs with all they have": (partial(_forget, engine), nothing),
         "count the queued, at each submission": (partial(_count, engine), nothing),
     }
 
@@ -157,6 +158,19 @@ def _prune(engine: Context) -> None:
     for _ in range(60):
         engine.clock()
     assert sweep.tick(engine)
+
+
+def _forget(engine: Context) -> None:
+    """As if they were past their retention; and taken back."""
+    later = engine.clock() + timedelta(days=100)
+    with engine.database.write() as session, session.begin_nested() as taken_back:
+        removals.results(session, results.expired(session, later, 500))
+        old = removals.old_jobs(session, later - timedelta(days=1), 500)
+        assert len(old) == 500
+        removals.jobs(session, old)
+        removals.old_payloads(session, later, 500)
+        removals.old_deliveries(session, later, 500)
+        taken_back.rollback()
 
 
 def _count(engine: Context) -> None:
