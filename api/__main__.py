@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import uvicorn
 
 from api.app import build
+from api.protocol import Protocol
 from worker import context as contexts
 from worker import heap, telemetry
 from worker import settings as configuration
@@ -17,7 +18,6 @@ from worker.telemetry import log
 
 GRACEFUL_S = 20
 KEEP_ALIVE_S = 75
-HEADER_BYTES = 64 * 1024
 RESERVED_FILES = 256
 MAX_CONNECTIONS = 10_000
 
@@ -48,7 +48,7 @@ def run(settings: configuration.Settings, *, host: str, port: int, uds: str | No
         port=port,
         uds=uds,
         loop="uvloop" if find_spec("uvloop") else "asyncio",
-        http="httptools" if find_spec("httptools") else "h11",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -59,7 +59,6 @@ def run(settings: configuration.Settings, *, host: str, port: int, uds: str | No
         limit_concurrency=_connections(),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACEFUL_S,
-        h11_max_incomplete_event_size=HEADER_BYTES,
     )
     servers.append(uvicorn.Server(config))
     # uvicorn raises the signal again once it has stopped in order: every stop would look like a death.

@@ -96,6 +96,11 @@ def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get(HEADER, "").strip()
     if given and len(given) <= MAX_ID_LENGTH and given.isascii() and given.isprintable():
         return given
+    return new_id()
+
+
+def new_id() -> str:
+    """An id for a request that brought none."""
     # It need not be unguessable, and every read of the system's randomness gives the interpreter lock away.
     return f"req_{random.getrandbits(128):032x}"
 

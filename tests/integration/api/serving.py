@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api.app import build
 from api.desk import Desk
+from api.protocol import Protocol
 from tests.conftest import ENCRYPTION_KEY
 from tests.integration.api.contract import Contract
 from tests.waiting import eventually
@@ -105,7 +106,7 @@ def prepared(**chosen: Any) -> Settings:
 
 
 @contextmanager
-def serving(settings: Settings, *, port: int = 0, **chosen: Any) -> Iterator[Server]:
+def serving(settings: Settings, *, port: int = 0, http: type[Protocol] = Protocol, **chosen: Any) -> Iterator[Server]:
     """Serve until the end of the block, then stop as a process would at SIGTERM."""
     telemetry.set_up("json", "warning")
     server: list[uvicorn.Server] = []
@@ -119,6 +120,7 @@ def serving(settings: Settings, *, port: int = 0, **chosen: Any) -> Iterator[Ser
         access_log=False,
         lifespan="on",
         ws="none",
+        http=http,
         loop="asyncio",
         timeout_graceful_shutdown=5,
     )
