@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from worker.models import Event, Job
+from worker.models import Event, Job, WebhookEndpoint
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 PRIORITIES = ("high", "normal", "low")
@@ -90,3 +90,25 @@ def payload(event: Event, job: dict[str, Any]) -> bytes:
     if len(body) <= MAX_PAYLOAD_BYTES:
         return body
     return orjson.dumps({**head, "data": {**kept, "required_action": None}})
+
+
+def endpoint(row: WebhookEndpoint) -> dict[str, Any]:
+    """The contract's webhook endpoint: neither its secret nor the values of its headers."""
+    return {
+        "id": row.id,
+        "object": "webhook_endpoint",
+        "url": row.url,
+        "description": row.description,
+        "events": row.events,
+        "header_names": row.header_names,
+        "enabled": row.disabled_at is None,
+        "disabled_at": stamp(row.disabled_at),
+        "disabled_reason": row.disabled_reason,
+        "failing_since": stamp(row.failing_since),
+        "created_at": stamp(row.created_at),
+    }
+
+
+def notice(event_type: str, data: dict[str, Any], now: datetime) -> bytes:
+    """The webhook body of an event that has no job."""
+    return orjson.dumps({"type": event_type, "timestamp": stamp(now), "data": data})

@@ -311,13 +311,54 @@ class Event(SQLModel, table=True):
     )
 
 
+class WebhookEndpoint(SQLModel, table=True):
+    """A receiver of a project's events. `due_at` is when the sweep must look at its deliveries next, if at all.
+
+    Secrets and header values are sealed. A deleted one stays, emptied, until the last of its deliveries is cancelled.
+    """
+
+    __tablename__ = "webhook_endpoint"
+
+    id: str = Field(primary_key=True)
+    project_id: str = Field(foreign_key="project.id")
+    url: str
+    host: str
+    description: str | None = None
+    events: list[str] | None = Field(default=None, sa_type=Json)
+    header_names: list[str] = Field(sa_type=Json)
+    headers: bytes | None = None
+    secret: bytes
+    old_secret: bytes | None = None
+    old_secret_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    disabled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    disabled_reason: str | None = None
+    failing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    failures: int = 0
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    replay_after: str | None = None
+    replay_until: str | None = None
+
+    __table_args__ = (
+        sa.Index("ix_webhook_endpoint_project", "project_id", "id"),
+        _partial("ix_webhook_endpoint_due", "due_at IS NOT NULL", "due_at"),
+    )
+
+
 class Delivery(SQLModel, table=True):
-    """One event on its way to one receiver; outlives a removed job and its events, so that its owner sees its end."""
+    """One event on its way to one receiver; outlives a removed job and its events, so that its owner sees its end.
+
+    `due_at` is when it is sent next; None with `pending`: it waits for its endpoint to recover; with `held`: when it
+    is given up. Of an event without a job, `job_id` is empty and `body` is what is sent.
+    """
 
     id: str = Field(primary_key=True)
     project_id: str = Field(foreign_key="project.id")
     job_id: str
     event_id: str = Field(index=True)
+    event_type: str | None = None
+    endpoint_id: str | None = None
     url: str
     host: str
     status: str
@@ -325,11 +366,17 @@ class Delivery(SQLModel, table=True):
     due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     claim: str | None = None
     attempts: int = 0
+    earlier: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    is_asked: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    body: bytes | None = None
 
     __table_args__ = (
         _partial("ix_delivery_due", "status = 'pending'", "due_at"),
+        _partial("ix_delivery_held", "status = 'held'", "due_at"),
         sa.Index("ix_delivery_job", "job_id", "id"),
+        _partial("ix_delivery_endpoint", "endpoint_id IS NOT NULL", "endpoint_id", "id"),
+        _partial("ix_delivery_endpoint_status", "endpoint_id IS NOT NULL", "endpoint_id", "status", "id"),
     )
 
 

@@ -1,16 +1,17 @@
-"""The job's own fields of a submission, beside the interaction's: their types, limits and defaults."""
+"""What clients may say of jobs, beside the interaction itself, and of webhook endpoints: types, limits and defaults."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from worker.errors import Fault
-from worker.states import EVENT_TYPES
+from worker.errors import Fault, Invalid
+from worker.states import EVENT_TYPES, SUBSCRIBABLE
 
 DAY_S = 86_400
 MAX_KEYS = 16
+MAX_FAULTS = 50
 
 
 def _no_nul(text: str) -> str:
@@ -22,6 +23,12 @@ def _no_nul(text: str) -> str:
 def _known_event(name: str) -> str:
     if name not in EVENT_TYPES:
         raise ValueError(f"is none of {', '.join(EVENT_TYPES)}")
+    return name
+
+
+def _known_subscription(name: str) -> str:
+    if name not in SUBSCRIBABLE:
+        raise ValueError(f"is none of {', '.join(SUBSCRIBABLE)}")
     return name
 
 
@@ -73,6 +80,46 @@ ADOPTION = frozenset(
     }
 )
 """Those that mean something for an interaction that was made elsewhere."""
+
+
+class Endpoint(BaseModel):
+    """What a client may say about a webhook endpoint. `events` None: all of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    events: (
+        Annotated[list[Annotated[str, AfterValidator(_known_subscription)]], Field(min_length=1, max_length=32)] | None
+    ) = None
+    description: Annotated[str, StringConstraints(max_length=512), AfterValidator(_no_nul)] | None = None
+    headers: Annotated[dict[str, str], Field(max_length=20)] | None = None
+
+
+class EndpointChange(Endpoint):
+    """What of an endpoint may be changed: what is not given stays as it is."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] = ""
+    enabled: bool = True
+
+
+class Replay(BaseModel):
+    """Since when failed deliveries are sent once more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    since: Annotated[AwareDatetime, Field(strict=False), AfterValidator(in_utc)]
+
+
+Asked = TypeVar("Asked", Endpoint, EndpointChange, Replay)
+
+
+def asked(model: type[Asked], fields: Mapping[str, Any]) -> Asked:
+    """A whole body; raises Invalid with every fault."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        raise Invalid(*(_fault(dict(fault)) for fault in found[:MAX_FAULTS])) from None
 
 
 def read(fields: Mapping[str, Any]) -> tuple[Options, list[Fault]]:

@@ -54,6 +54,10 @@ EVENT_TYPES = (
     STALLED,
     *sorted(f"job.{t}" for t in TERMINAL),
 )
+ENDPOINT_DISABLED, PING = "endpoint.disabled", "webhook.ping"
+SUBSCRIBABLE = (*EVENT_TYPES, ENDPOINT_DISABLED, PING)
+"""What an endpoint may ask for; a ping comes unasked."""
+
 DEFAULT_EVENTS = frozenset({EVENTS[S.REQUIRES_ACTION], *(EVENTS[status] for status in TERMINAL)})
 """What a `webhook_url` hears of unless `webhook_events` says otherwise."""
 

@@ -12,12 +12,14 @@ from worker import ids
 from worker.app import DELIVER
 from worker.context import Context
 from worker.errors import Conflict, NotFound, Unavailable
-from worker.flow import wake
+from worker.flow import health, receivers, wake
+from worker.flow.receivers import Admitted
 from worker.models import Delivery, DeliveryAttempt
 from worker.retry import rung
-from worker.store import audit, deliveries, projects
+from worker.states import PING
+from worker.store import audit, deliveries, endpoints
 from worker.store.audit import Actor
-from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Due, Outcome
+from worker.store.deliveries import DELIVERED, EXHAUSTED, HELD, PENDING, Due, Outcome
 from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
@@ -35,18 +37,21 @@ GROUP_S = 0.02
 """How long a reply waits for company before it is recorded."""
 
 BUSY_S = 2.0
-GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """One claimed delivery: its signed headers, the claim to record it under, when it was claimed and signed."""
+    """One claimed delivery: its signed headers, the claim to record it under, when it was claimed and signed.
+
+    `is_disabled`: its endpoint is, and it goes once because its owner asks.
+    """
 
     due: Due
     headers: dict[str, str]
     claim: str
     at: datetime
     since: float
+    is_disabled: bool = False
     began: float = field(default_factory=perf_counter)
 
 
@@ -76,14 +81,18 @@ def run(context: Context) -> dict[str, int]:
     sending = _Round()
     give_up = monotonic() + RUN_S
     while monotonic() < give_up + context.settings.claim_deliver_s:
-        if monotonic() < give_up and not context.leaving.is_set() and sending.is_to_look():
+        may_take = monotonic() < give_up and not context.leaving.is_set()
+        if may_take and sending.is_to_look():
             _look(context, sending)
         _send(context, sending)
         if not sending.under_way:
+            # Where all that was claimed had to be put aside, there may be others.
+            if may_take and sending.is_more_due:
+                continue
             break
         answered = _answered(sending)
         if answered:
-            _record(context, answered)
+            _drop(context, sending, _record(context, answered))
     return sending.tally
 
 
@@ -108,9 +117,9 @@ def _look(context: Context, sending: _Round) -> None:
     """Claim what is due, but nothing more for a host that has enough."""
     free = BATCH - len(sending.under_way)
     enough = sending.crowded() | {sent.due.host for sent in sending.held}
-    claimed = _claim(context, free, enough) if free > 0 else []
-    sending.held += claimed
-    sending.is_more_due = len(claimed) == free or bool(enough)
+    claimed, sent = _claim(context, free, enough) if free > 0 else (0, [])
+    sending.held += sent
+    sending.is_more_due = claimed == free or bool(enough)
     sending.looked_at = monotonic()
 
 
@@ -129,40 +138,52 @@ def _send(context: Context, sending: _Round) -> None:
     _put_back(context, late)
 
 
-def _claim(context: Context, limit: int, enough: set[str]) -> list[_Sent]:
-    """Due deliveries with their signed headers, none to a host that has enough."""
+def _claim(context: Context, limit: int, enough: set[str]) -> tuple[int, list[_Sent]]:
+    """How many due deliveries were claimed, none to a host that has enough; those that may go, with their headers."""
     now, claim, since = context.clock(), ids.token(), monotonic()
     until = now + timedelta(seconds=context.settings.claim_deliver_s)
     with context.database.write() as session:
-        due = deliveries.claim(session, claim=claim, now=now, until=until, limit=limit, skip_hosts=enough)
-        secrets = {
-            project.id: [context.vault.open(sealed) for sealed in projects.live_secrets(project, now)]
-            for project in projects.several(session, {one.project_id for one in due})
-        }
-    return [_Sent(one, _headers(one, secrets[one.project_id], now), claim, now, since) for one in due]
+        claimed = deliveries.claim(session, claim=claim, now=now, until=until, limit=limit, skip_hosts=enough)
+        admitted = receivers.admit(context, session, claimed, claim, now)
+    sent = [_Sent(one.due, _headers(one, now), claim, now, since, one.is_disabled) for one in admitted]
+    return len(claimed), sent
 
 
-def _headers(due: Due, secrets: list[str], now: datetime) -> dict[str, str]:
-    return signing.sign(secrets, event_id=due.event_id, sent_at=now, body=due.body)
+def _headers(one: Admitted, now: datetime) -> dict[str, str]:
+    signed = signing.sign(one.secrets, event_id=one.due.event_id, sent_at=now, body=one.due.body)
+    return one.headers | signed
 
 
-def _put_back(context: Context, late: list[_Sent]) -> None:
+def _drop(context: Context, sending: _Round, stopped: set[str]) -> None:
+    """Give back at once what waits for its turn at an endpoint that has just been paused or disabled."""
+    dropped = [one for one in sending.held if one.due.endpoint_id in stopped and not one.due.is_asked]
+    if dropped:
+        sending.held = [one for one in sending.held if one not in dropped]
+        sending.is_more_due = True
+        _put_back(context, dropped, wait_s=0)
+
+
+def _put_back(context: Context, late: list[_Sent], wait_s: float = BUSY_S) -> None:
     """Nothing was sent: their host has its share under way."""
-    due_at = context.clock() + timedelta(seconds=BUSY_S)
+    due_at = context.clock() + timedelta(seconds=wait_s)
     for claim in {sent.claim for sent in late}:
         names = [sent.due.id for sent in late if sent.claim == claim]
         with context.database.write() as session:
             deliveries.put_back(session, names, claim=claim, due_at=due_at)
 
 
-def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> None:
-    """Write down what a group of attempts came to; one that cannot be written must not hurt its neighbours."""
+def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> set[str]:
+    """Write down what a group of attempts came to; one that cannot be written must not hurt its neighbours.
+
+    Gives back the endpoints that shall not be sent more for now.
+    """
     now = context.clock()
     try:
         with context.database.write() as session:
             held = deliveries.record(session, [_outcome(context, sent, reply, now) for sent, reply in answered])
             made = [(sent, reply) for sent, reply in answered if reply.kind is not ReplyKind.BUSY]
             deliveries.log(session, [_attempt(sent, reply) for sent, reply in made if sent.due.id in held])
+            learnt = receivers.learn(session, [(sent.due, reply) for sent, reply in made if sent.due.id in held], now)
     except Unavailable:
         # The claims run out and the events are delivered once more, under the same ids.
         log.warning("webhook.deliver", outcome="database_unavailable", deliveries=[sent.due.id for sent, _ in answered])
@@ -173,12 +194,16 @@ def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> None:
     else:
         for sent, reply in answered:
             _tell(sent, reply, is_held=sent.due.id in held)
+        receivers.tell(learnt.disabled)
+        return learnt.stopped
+    return set()
 
 
 def _tell(sent: _Sent, reply: Reply, *, is_held: bool) -> None:
     due = sent.due
-    fields: dict[str, Any] = {"delivery_id": due.id, "event_id": due.event_id, "job_id": due.job_id}
-    fields |= {"request_id": due.request_id, "host": due.host, "number": due.number, "http_status": reply.status}
+    fields: dict[str, Any] = {"delivery_id": due.id, "event_id": due.event_id, "job_id": due.job_id or None}
+    fields |= {"endpoint_id": due.endpoint_id, "request_id": due.request_id, "host": due.host}
+    fields |= {"number": due.number, "http_status": reply.status}
     tell("webhook.deliver", sent.began, **fields, outcome=reply.kind)
     count("nightdesk_deliveries_total", outcome=reply.kind)
     if is_held and reply.kind is ReplyKind.OK:
@@ -186,14 +211,18 @@ def _tell(sent: _Sent, reply: Reply, *, is_held: bool) -> None:
 
 
 def _outcome(context: Context, sent: _Sent, reply: Reply, now: datetime) -> Outcome:
-    """What the delivery becomes: delivered, exhausted, or due again by the ladder, never before a Retry-After."""
+    """What the delivery becomes: delivered, exhausted, held, or due again by the ladder, never before a Retry-After."""
     due, claim = sent.due, sent.claim
     if reply.kind is ReplyKind.BUSY:
-        return Outcome(due.id, claim, PENDING, due.number - 1, now + timedelta(seconds=BUSY_S))
+        busy_until = now + timedelta(seconds=BUSY_S)
+        return Outcome(due.id, claim, PENDING, due.number - 1, busy_until, is_asked=due.is_asked)
     if reply.kind is ReplyKind.OK:
         return Outcome(due.id, claim, DELIVERED, due.number, None, now)
-    again = rung(context.settings.webhook_retry_s, due.number + 1, now, context.chance())
-    if again is None or reply.kind is ReplyKind.REFUSED or reply.status == GONE:
+    is_gone = reply.status == receivers.GONE
+    if due.endpoint_id and (sent.is_disabled or is_gone) and due.event_type != PING:
+        return Outcome(due.id, claim, HELD, due.number, now + health.HELD_FOR)
+    again = rung(context.settings.webhook_retry_s, due.tries + 1, now, context.chance())
+    if again is None or is_gone or sent.is_disabled or reply.kind is ReplyKind.REFUSED:
         return Outcome(due.id, claim, EXHAUSTED, due.number, None)
     if reply.retry_after_s is not None:
         again = max(again, now + timedelta(seconds=reply.retry_after_s))
@@ -217,8 +246,11 @@ def again(context: Context, project_id: str, delivery_id: str, by: Actor | None 
     """Send a delivery once more, now; raises NotFound, and Conflict where there is nothing left to send."""
     now = context.clock()
     with context.database.write() as session:
-        if deliveries.get(session, delivery_id, project_id) is None:
+        known = deliveries.get(session, delivery_id, project_id)
+        if known is None:
             raise NotFound("no such delivery")
+        if known.endpoint_id and not endpoints.several(session, {known.endpoint_id}):
+            raise Conflict("the endpoint of this delivery was deleted")
         delivery = deliveries.again(session, delivery_id, now)
         if delivery is not None:
             audit.note(session, by, audit.REDELIVERED, project_id=project_id, subject=delivery_id, now=now)

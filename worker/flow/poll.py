@@ -16,7 +16,7 @@ from worker.gemini.answer import Answer, AnswerKind, short
 from worker.models import Job
 from worker.retry import UNREACHABLE
 from worker.states import STALLED, Status
-from worker.store import claims, gates, interactions, moments, moves
+from worker.store import claims, gates, interactions, moments, moves, outbox
 from worker.store.claims import Polled
 from worker.telemetry import count, observe, step
 
@@ -263,5 +263,5 @@ def _tell_stalled(context: Context, row: Polled, claim: str, now: datetime) -> N
         values = {"stalled_at": now, "sequence": moves.NEXT_SEQUENCE}
         job = moves.change(session, row.id, statuses={Status.IN_PROGRESS}, claim=claim, values=values)
         if job is not None:
-            moves.append(session, job, STALLED, now)
+            outbox.append(session, job, STALLED, now)
             count("nightdesk_stalled_total")

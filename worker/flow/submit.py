@@ -103,6 +103,7 @@ def accept(
     for project_id, taken in group.taken.items():
         quota.add(project_id, taken)
     wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
+    wake.deliveries(context, [job for job, _ in group.new])
     predecessor.catch_up(context, busy & {job.previous_job_id for job, _ in group.new})
     count("nightdesk_submitted_total", len(group.new))
     return [outcomes[rank] for rank in range(len(orders))]

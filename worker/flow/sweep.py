@@ -14,7 +14,7 @@ from worker import telemetry
 from worker.app import CANCEL, DELIVER
 from worker.context import Context
 from worker.errors import NightdeskError
-from worker.flow import chain, gate, remove, retention, unconfirmed, wake
+from worker.flow import chain, gate, receivers, remove, retention, unconfirmed, wake
 from worker.flow.end import end, failure
 from worker.models import Job
 from worker.states import TERMINAL, Status
@@ -33,6 +33,7 @@ from worker.store import (
     removals,
     results,
     usage,
+    waiting,
 )
 from worker.telemetry import count, log
 
@@ -67,7 +68,7 @@ def tick(context: Context) -> bool:
         # A little less than a second, so that a tick that is late does not skip one.
         if not moments.win(session, moments.SWEEP, now=now, before=now - EVERY * 0.9):
             return False
-    for part in (_release, _expire, _follow, retention.watch, _hint, gate.probe, _clear, _prune):
+    for part in (_release, _expire, _follow, retention.watch, receivers.look, _hint, gate.probe, _clear, _prune):
         _guard(context, part)
     return True
 
@@ -240,6 +241,7 @@ def _forget_rest(context: Context, now: datetime) -> bool:
         found = {removals.old_payloads(session, results_since, AT_ONCE)}
     with context.database.write() as session:
         found.add(removals.old_deliveries(session, results_since, AT_ONCE))
+        waiting.give_up(session, now, AT_ONCE)
     with context.database.write() as session:
         found.add(removals.old_keys(session, kept_since, now, AT_ONCE))
         holdings.prune(session, now, AT_ONCE)

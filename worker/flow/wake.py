@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import cycle, islice
-from urllib.parse import urlsplit
 
 from sqlmodel import Session
 
@@ -17,9 +16,10 @@ from worker.document import PRIORITIES
 from worker.errors import Unavailable
 from worker.flow import limits
 from worker.models import Job
-from worker.states import EVENTS, TERMINAL, Status
-from worker.store import gates, jobs, moves
+from worker.states import TERMINAL, Status
+from worker.store import gates, jobs, outbox
 from worker.store import starts as queue
+from worker.store.outbox import Heard
 from worker.store.starts import Hinted
 
 HINT = timedelta(seconds=3)
@@ -67,9 +67,7 @@ def moved(context: Context, jobs_moved: Sequence[Job]) -> None:
     # A crowd is left to the sweep, which knows its order.
     hints = [start_hint(job.id, job.turn, job.attempt) for job in queued[:SHOWN]]
     hints += [cancel_hint(job.id) for job in jobs_moved if job.status == Status.CANCELLING]
-    heard = [job for job in jobs_moved if moves.receivers(job, EVENTS.get(Status(job.status), ""))]
-    if heard and (context.sender.backlog(DELIVER) or 0) < HINTED_DELIVERIES:
-        hints += [_delivery_hint(job) for job in heard] if len(heard) <= SHOWN else [Hint(DELIVER)]
+    hints += _delivery_hints(context, jobs_moved)
     if hints:
         context.sender.send(hints)
     context.sender.publish(job.id for job in jobs_moved)
@@ -92,11 +90,23 @@ def cancel_hint(job_id: str) -> Hint:
     return Hint(CANCEL, (job_id,), f"{job_id}:cancel", f"('{job_id}',)")
 
 
-def _delivery_hint(job: Job) -> Hint:
+def deliveries(context: Context, created: Sequence[Job]) -> None:
+    """Hint what somebody hears of jobs that were created."""
+    hints = _delivery_hints(context, created)
+    if hints:
+        context.sender.send(hints)
+
+
+def _delivery_hints(context: Context, jobs_moved: Sequence[Job]) -> list[Hint]:
+    heard = [(job, told) for job in jobs_moved if (told := outbox.heard(job))]
+    if not heard or (context.sender.backlog(DELIVER) or 0) >= HINTED_DELIVERIES:
+        return []
+    return [_delivery_hint(job, told) for job, told in heard] if len(heard) <= SHOWN else [Hint(DELIVER)]
+
+
+def _delivery_hint(job: Job, told: Heard) -> Hint:
     """Deliver whatever is due; the message shows which job's event is meant, and to which host."""
-    event_type = EVENTS[Status(job.status)]
-    host = urlsplit(moves.receivers(job, event_type)[0]).hostname
-    shown = f"('{job.id}', '{event_type}', '{host}')"
+    shown = f"('{job.id}', '{told.event_type}', '{told.host}')"
     return Hint(DELIVER, (), f"{job.id}:deliver:{job.sequence}", shown)
 
 

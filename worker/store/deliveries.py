@@ -23,6 +23,7 @@ class Outcome(NamedTuple):
     attempts: int
     due_at: datetime | None
     delivered_at: datetime | None = None
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,19 @@ class Due:
     job_id: str
     event_id: str
     event_type: str
+    endpoint_id: str | None
     url: str
     host: str
     number: int
+    earlier: int
+    is_asked: bool
     request_id: str | None
     body: bytes
+
+    @property
+    def tries(self) -> int:
+        """Which attempt this is on its ladder, which begins anew at a replay."""
+        return self.number - self.earlier
 
 
 def claim(
@@ -61,7 +70,7 @@ def claim(
     events = sa.select(col(Event.id), col(Event.type), col(Event.payload), col(Job.request_id))
     events = events.join(Job, col(Job.id) == col(Event.job_id))
     found = {row.id: row for row in session.execute(events.where(col(Event.id).in_({d.event_id for d in taken})))}
-    return [_due(delivery, found[delivery.event_id]) for delivery in taken]
+    return [_due(delivery, found.get(delivery.event_id)) for delivery in taken]
 
 
 def _due(delivery: Delivery, event: Any) -> Due:
@@ -70,12 +79,15 @@ def _due(delivery: Delivery, event: Any) -> Due:
         project_id=delivery.project_id,
         job_id=delivery.job_id,
         event_id=delivery.event_id,
-        event_type=event.type,
+        event_type=event.type if event else delivery.event_type or "",
+        endpoint_id=delivery.endpoint_id,
         url=delivery.url,
         host=delivery.host,
         number=delivery.attempts + 1,
-        request_id=event.request_id,
-        body=event.payload or b"",
+        earlier=delivery.earlier,
+        is_asked=delivery.is_asked,
+        request_id=event.request_id if event else None,
+        body=(event.payload if event else delivery.body) or b"",
     )
 
 
@@ -86,20 +98,28 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
     statement = (
         sa.update(Delivery)
         .where(col(Delivery.id) == given.c.id, col(Delivery.claim) == given.c.claim, col(Delivery.status) == PENDING)
-        .values(claim=None, **{name: given.c[name] for name in ("status", "attempts", "due_at", "delivered_at")})
+        .values(claim=None, **{name: given.c[name] for name in Outcome._fields[2:]})
         .returning(col(Delivery.id))
         .execution_options(synchronize_session=False)
     )
     return set(session.execute(statement).scalars())
 
 
-def put_back(session: Session, delivery_ids: Collection[str], *, claim: str, due_at: datetime) -> None:
+def put_back(
+    session: Session, delivery_ids: Collection[str], *, claim: str, due_at: datetime | None, status: str = PENDING
+) -> None:
     """Give back what was claimed and not sent."""
     statement = (
         sa.update(Delivery)
         .where(col(Delivery.id).in_(delivery_ids), col(Delivery.claim) == claim, col(Delivery.status) == PENDING)
-        .values(claim=None, due_at=due_at)
+        .values(claim=None, due_at=due_at, status=status)
     )
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def readdress(session: Session, delivery_ids: Collection[str], *, url: str, host: str) -> None:
+    """Note where these deliveries go now: their endpoint has moved."""
+    statement = sa.update(Delivery).where(col(Delivery.id).in_(delivery_ids)).values(url=url, host=host)
     session.execute(statement, execution_options={"synchronize_session": False})
 
 
@@ -142,17 +162,18 @@ def of_job(session: Session, job_id: str, *, before: str | None, limit: int) -> 
 
 
 def again(session: Session, delivery_id: str, now: datetime) -> Delivery | None:
-    """Send once more, now; None where its payload is gone or it was cancelled."""
-    has_payload = sa.select(col(Event.id)).where(col(Event.payload).is_not(None))
+    """Send once more, now, because its owner asks; None where its payload is gone or it was cancelled."""
     statement = (
         sa.update(Delivery)
-        .where(
-            col(Delivery.id) == delivery_id,
-            col(Delivery.status) != CANCELLED,
-            col(Delivery.event_id).in_(has_payload),
-        )
-        .values(status=PENDING, due_at=now, claim=None)
+        .where(col(Delivery.id) == delivery_id, col(Delivery.status) != CANCELLED, has_body())
+        .values(status=PENDING, due_at=now, claim=None, is_asked=True)
         .returning(Delivery)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
     return session.scalars(statement).one_or_none()
+
+
+def has_body() -> sa.ColumnElement[bool]:
+    """Whether what a delivery carries is still there."""
+    told = sa.exists().where(col(Event.id) == col(Delivery.event_id), col(Event.payload).is_not(None))
+    return sa.or_(col(Delivery.body).is_not(None), told)

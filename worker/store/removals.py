@@ -20,14 +20,15 @@ from worker.models import (
 )
 from worker.states import TERMINAL, Status
 from worker.store.deliveries import CANCELLED
+from worker.store.waiting import OPEN
 
 
 def job(session: Session, job_id: str) -> None:
-    """Forget a job and everything that belongs to it, but that its deliveries were made or, pending, are cancelled."""
+    """Forget a job and everything that belongs to it, but that its deliveries were made or, waiting, are cancelled."""
     mine = sa.update(Delivery).where(col(Delivery.job_id) == job_id)
     options = {"synchronize_session": False}
     session.execute(mine.values(url="", host="", due_at=None, claim=None), execution_options=options)
-    pending = mine.where(sa.text("status = 'pending'"))
+    pending = mine.where(col(Delivery.status).in_(OPEN))
     session.execute(pending.values(status=CANCELLED), execution_options=options)
     _forget(session, [job_id])
 
@@ -64,21 +65,21 @@ def results(session: Session, job_ids: Collection[str]) -> None:
 
 
 def old_payloads(session: Session, before: datetime, limit: int) -> int:
-    """Forget the bodies of webhooks sent before `before` that are not under way; gives back how many."""
-    waiting = sa.select(col(Delivery.event_id)).where(sa.text("delivery.status = 'pending'"))
+    """Forget the bodies of webhooks sent before `before` that are neither under way nor held; gives back how many."""
+    waits = sa.exists().where(col(Delivery.event_id) == col(Event.id), col(Delivery.status).in_(OPEN))
     old = (
         sa.select(col(Event.id))
-        .where(col(Event.created_at) < before, col(Event.payload).is_not(None), col(Event.id).not_in(waiting))
+        .where(col(Event.created_at) < before, col(Event.payload).is_not(None), ~waits)
         .limit(limit)
     )
     return _count(session.execute(sa.update(Event).where(col(Event.id).in_(old)).values(payload=None)))
 
 
 def old_deliveries(session: Session, before: datetime, limit: int) -> int:
-    """Forget deliveries made before `before` that are not under way, with their attempts; gives back how many."""
+    """Forget deliveries made before `before`, with their attempts, unless they wait; gives back how many."""
     # Ids sort by their time of creation: no index of its own is needed.
     newest = ids.new("dlv", int(before.timestamp() * 1000))
-    old = sa.select(col(Delivery.id)).where(col(Delivery.id) < newest, sa.text("status <> 'pending'"))
+    old = sa.select(col(Delivery.id)).where(col(Delivery.id) < newest, col(Delivery.status).not_in(OPEN))
     chosen = list(session.scalars(old.order_by(col(Delivery.id)).limit(limit)))
     session.execute(sa.delete(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id).in_(chosen)))
     return _count(session.execute(sa.delete(Delivery).where(col(Delivery.id).in_(chosen))))

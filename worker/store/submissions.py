@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 
 from worker.models import Idempotency, Job, JobInput
 from worker.states import CREATED
-from worker.store import moves
+from worker.store import outbox
 
 BLANK = {name: field.default for name, field in Job.model_fields.items() if not field.is_required()} | {"sequence": 1}
 """What a job begins with: its first event, that it was created, is numbered."""
@@ -51,7 +51,7 @@ def insert(session: Session, jobs: Sequence[tuple[Job, bytes]], now: datetime) -
     names = sorted(name for name in Job.model_fields if any(row[name] is not None for row in rows))
     session.execute(sa.insert(Job), [{name: row[name] for name in names} for row in rows])
     session.execute(sa.insert(JobInput), [{"job_id": job.id, "turn": 1, "body": body} for job, body in jobs])
-    moves.append_all(session, [job for job, _ in jobs], CREATED, now)
+    outbox.append_all(session, [job for job, _ in jobs], CREATED, now)
 
 
 def previous(session: Session, job_ids: Collection[str]) -> tuple[dict[str, Job], set[str]]:

@@ -174,9 +174,8 @@ def _outside(server: Server, estate: Estate) -> None:
             estate.deliveries.append(made.id)
         answered: dict[str, Any] = {"outcome": "ok", "http_status": 200, "latency_ms": 3, "snippet": MARK}
         session.add(DeliveryAttempt(delivery_id=estate.deliveries[0], number=1, at=now, **answered))
-        until = now + timedelta(days=1)
-        for kind, name in ((FILE, estate.file), (ENVIRONMENT, estate.environment)):
-            holdings.hold(session, tenant.project_id, kind, [name], now=now, expires_at=until)
+        until, named = now + timedelta(days=1), ((estate.file, FILE), (estate.environment, ENVIRONMENT))
+        holdings.hold(session, [holdings.Held(*one, tenant.project_id, until) for one in named], now)
         for job_id in estate.jobs[:2]:
             whose = {"project_id": tenant.project_id, "key_id": tenant.key_id, "conversation_id": estate.jobs[0]}
             what = {"job_id": job_id, "turn": 1, "kind": "model", "target": MODEL, "at": now}

@@ -11,7 +11,7 @@ from tests import factories
 from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.models import Delivery, Event, Job
-from worker.store import deliveries, moves
+from worker.store import deliveries, outbox
 from worker.store.deliveries import Outcome
 
 UNTIL = NOW + timedelta(seconds=20)
@@ -124,7 +124,7 @@ def urls(store: Store, job_id: str, event_type: str) -> list[str]:
     def append(session: Session) -> None:
         job = session.get_one(Job, job_id)
         job.sequence += 1
-        moves.append(session, job, event_type, NOW)
+        outbox.append(session, job, event_type, NOW)
 
     store.write(append)
     found = store.read(partial(deliveries.of_job, job_id=job_id, before=None, limit=10))

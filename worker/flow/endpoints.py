@@ -1,0 +1,181 @@
+"""Endpoints: what their owners do with them, one function for each action.
+
+A secret and the values of headers leave here when they are made, and never again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from worker import document, ids, options
+from worker.app import DELIVER
+from worker.context import Context
+from worker.errors import AddressRefused, Conflict, Fault, Invalid, NotFound
+from worker.flow import health, receivers, wake
+from worker.models import Delivery, WebhookEndpoint
+from worker.options import Endpoint, EndpointChange, Replay
+from worker.states import PING
+from worker.store import endpoints, outbox, projects
+from worker.telemetry import log
+from worker.webhooks import signing
+from worker.webhooks.address import check_url
+from worker.webhooks.headers import custom_header_fault
+
+MAX_ENDPOINTS = 50
+"""Of one project: every event is written once for each that wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An endpoint with its secret and the values of its headers, to be shown this once."""
+
+    endpoint: WebhookEndpoint
+    secret: str
+    headers: dict[str, str]
+
+
+def create(context: Context, project_id: str, fields: Mapping[str, Any]) -> Shown:
+    """Register an endpoint; raises Invalid, and Conflict where the project has as many as it may."""
+    asked, now, secret = options.asked(Endpoint, fields), context.clock(), signing.new_secret()
+    values = _checked(context, asked, asked.model_fields_set | {"url", "headers"})
+    endpoint = WebhookEndpoint(
+        id=ids.new("whe", int(now.timestamp() * 1000)),
+        project_id=project_id,
+        secret=context.vault.seal(secret),
+        created_at=now,
+        **values,
+    )
+    with context.database.write() as session:
+        if endpoints.number(session, project_id) >= MAX_ENDPOINTS:
+            raise Conflict(f"a project has at most {MAX_ENDPOINTS} webhook endpoints")
+        endpoints.add(session, endpoint)
+    _tell("create", endpoint)
+    return Shown(endpoint, secret, asked.headers or {})
+
+
+def change(context: Context, project_id: str, endpoint_id: str, fields: Mapping[str, Any]) -> WebhookEndpoint:
+    """Change what is given; enabling sends what was held. Raises NotFound, Invalid."""
+    asked = options.asked(EndpointChange, fields)
+    values, now = _checked(context, asked, asked.model_fields_set), context.clock()
+    with context.database.write() as session:
+        endpoint = endpoints.get(session, endpoint_id, project_id, lock=True)
+        if endpoint is None:
+            raise NotFound("no such webhook endpoint")
+        for name, value in values.items():
+            setattr(endpoint, name, value)
+        if "enabled" in asked.model_fields_set and asked.enabled != (endpoint.disabled_at is None):
+            if asked.enabled:
+                health.enable(endpoint, now)
+            else:
+                health.disable(endpoint, health.OWNER, now)
+    _tell("change", endpoint)
+    return endpoint
+
+
+def remove(context: Context, project_id: str, endpoint_id: str) -> None:
+    """Delete an endpoint: nothing more is sent to it, and the sweep cancels what waits. Raises NotFound."""
+    now = context.clock()
+    with context.database.write() as session:
+        endpoint = endpoints.empty(session, endpoint_id, project_id, now)
+    if endpoint is None:
+        raise NotFound("no such webhook endpoint")
+    _tell("delete", endpoint)
+
+
+def rotate(context: Context, project_id: str, endpoint_id: str) -> Shown:
+    """A new secret; the old one signs along for 24 hours. Raises NotFound."""
+    secret, now = signing.new_secret(), context.clock()
+    with context.database.write() as session:
+        endpoint = endpoints.get(session, endpoint_id, project_id, lock=True)
+        if endpoint is None:
+            raise NotFound("no such webhook endpoint")
+        endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now + projects.OVERLAP
+        endpoint.secret = context.vault.seal(secret)
+    _tell("rotate", endpoint)
+    return Shown(endpoint, secret, opened(context, endpoint))
+
+
+def ping(context: Context, project_id: str, endpoint_id: str) -> Delivery:
+    """Send a `webhook.ping` as any other event, also to a disabled endpoint. Raises NotFound."""
+    now = context.clock()
+    with context.database.write() as session:
+        endpoint = endpoints.get(session, endpoint_id, project_id)
+        if endpoint is None:
+            raise NotFound("no such webhook endpoint")
+        body = document.notice(PING, document.endpoint(endpoint), now)
+        (delivery,) = outbox.announce(session, [endpoint], PING, body, now)
+        delivery.is_asked = True
+    wake.batches(context, DELIVER, 1)
+    _tell("ping", endpoint)
+    return delivery
+
+
+def replay(context: Context, project_id: str, endpoint_id: str, fields: Mapping[str, Any]) -> WebhookEndpoint:
+    """Send everything that failed or is held since a moment once more, some at once, the rest by the sweep.
+
+    Also what a disabled endpoint has held: it goes once, and is held again where that fails. Raises NotFound, Invalid.
+    """
+    since, now = options.asked(Replay, fields).since, context.clock()
+    with context.database.write() as session:
+        endpoint = endpoints.get(session, endpoint_id, project_id, lock=True)
+        if endpoint is None:
+            raise NotFound("no such webhook endpoint")
+        # One that is under way and began earlier is gone on with.
+        endpoint.replay_after = min(filter(None, (_id_at(since), endpoint.replay_after)))
+        endpoint.replay_until = _id_at(now, after_ms=1)
+        if receivers.go_on(session, endpoint, now) or health.is_paused(endpoint):
+            endpoint.due_at = now
+    wake.batches(context, DELIVER, 1)
+    _tell("replay", endpoint)
+    return endpoint
+
+
+def _id_at(moment: datetime, *, after_ms: int = 0) -> str:
+    """What no delivery made then or later sorts before; the years before 1970 had none."""
+    return ids.first("dlv", max(0, int(moment.timestamp() * 1000)) + after_ms)
+
+
+def opened(context: Context, endpoint: WebhookEndpoint) -> dict[str, str]:
+    """The header fields that its owner wants to be sent."""
+    headers: dict[str, str] = orjson.loads(context.vault.open(endpoint.headers)) if endpoint.headers else {}
+    return headers
+
+
+def _checked(context: Context, asked: Endpoint, given: set[str]) -> dict[str, Any]:
+    """The columns of what is given; raises Invalid."""
+    faults: list[Fault] = []
+    values = {name: getattr(asked, name) for name in given & {"events", "description"}}
+    if values.get("events"):
+        values["events"] = list(dict.fromkeys(values["events"]))
+    if "url" in given:
+        try:
+            values |= {"url": asked.url, "host": check_url(asked.url, context.policy).host}
+        except AddressRefused as error:
+            faults.append(Fault("/url", str(error)))
+    if "headers" in given:
+        headers = asked.headers or {}
+        faults += _header_faults(headers)
+        sealed = context.vault.seal(orjson.dumps(headers).decode()) if headers and not faults else None
+        values |= {"header_names": list(headers), "headers": sealed}
+    if faults:
+        raise Invalid(*faults)
+    return values
+
+
+def _header_faults(headers: Mapping[str, str]) -> list[Fault]:
+    faults = []
+    seen: set[str] = set()
+    for name, value in headers.items():
+        wrong = "is given twice" if name.lower() in seen else custom_header_fault(name, value)
+        seen.add(name.lower())
+        if wrong:
+            place = name[:64].replace("~", "~0").replace("/", "~1")
+            faults.append(Fault(f"/headers/{place}", wrong))
+    return faults
+
+
+def _tell(action: str, endpoint: WebhookEndpoint) -> None:
+    log.info("endpoint", action=action, endpoint_id=endpoint.id, host=endpoint.host, outcome="ok")
