@@ -43,6 +43,7 @@ from api.routes import (
     turns,
     upstream,
     usage,
+    webhooks,
 )
 from api.strangers import Strangers
 from api.waits import LOOK_EVERY_S, Watch
@@ -69,6 +70,7 @@ RESOURCES = (
     artifacts,
     reports,
     deliveries,
+    webhooks,
     secrets,
     catalog,
     usage,

@@ -5,9 +5,12 @@ The job's own fields come from the options that are enforced; the interaction's 
 
 from typing import Any
 
-from worker.options import ADOPTION, Options
+from pydantic import BaseModel
+
+from worker.options import ADOPTION, Endpoint, EndpointChange, Options, Replay
 
 JOB, BATCH, ADOPT, UPSTREAM_EVENT = "JobRequest", "BatchRequest", "AdoptRequest", "UpstreamEvent"
+ENDPOINT, ENDPOINT_CHANGE, REPLAY = "WebhookEndpointRequest", "WebhookEndpointChange", "ReplayRequest"
 RESPOND, PLAN = "RespondRequest", "PlanRequest"
 OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
 
@@ -148,10 +151,37 @@ ABOUT: dict[str, str] = {
     "retention_days": "How long the result is kept.",
 }
 
+ABOUT_ENDPOINT: dict[str, str] = {
+    "url": "Where the events are sent: https, to a public address.",
+    "events": "Which events; by default all of them.",
+    "description": "For people.",
+    "headers": "Up to 20 header fields to be sent, too. Their values are kept encrypted and not shown again; in a "
+    "change, all of them are replaced.",
+    "enabled": "A disabled endpoint's events are held for 30 days, and sent when it is enabled.",
+    "since": "RFC 3339 with its zone: deliveries made before stay as they are.",
+}
+
 
 def components() -> dict[str, Any]:
     """The schemas, by name."""
-    return {JOB: _job(), BATCH: _batch(), ADOPT: _adopt(), RESPOND: _respond(), PLAN: DECISION, UPSTREAM_EVENT: EVENT}
+    jobs = {JOB: _job(), BATCH: _batch(), ADOPT: _adopt(), RESPOND: _respond(), PLAN: DECISION}
+    return {**jobs, UPSTREAM_EVENT: EVENT, **_endpoints()}
+
+
+def _endpoints() -> dict[str, Any]:
+    """What endpoints are registered, changed and replayed with."""
+    found = {}
+    models: dict[str, type[BaseModel]] = {ENDPOINT: Endpoint, ENDPOINT_CHANGE: EndpointChange, REPLAY: Replay}
+    for title, model in models.items():
+        schema = model.model_json_schema()
+        for name, field in schema["properties"].items():
+            field.pop("title")
+            field["description"] = ABOUT_ENDPOINT[name]
+        schema["title"] = title
+        found[title] = schema
+    for field in found[ENDPOINT_CHANGE]["properties"].values():
+        field.pop("default")
+    return found
 
 
 def _own() -> dict[str, Any]:

@@ -169,6 +169,7 @@ DELIVERY = {
     "job_id": JOB_ID,
     "event_id": "evt_01kqzvb2p3h6k9n2q5s8v1x4z7",
     "event_type": "job.completed",
+    "endpoint_id": None,
     "url": HOOK,
     "status": "pending",
     "created_at": LATER,

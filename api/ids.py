@@ -37,6 +37,13 @@ async def _delivery(
     return _check(delivery_id, "dlv", "delivery")
 
 
+async def _endpoint(
+    endpoint_id: Annotated[str, Path(description="The endpoint's id.", examples=["whe_01kqzv8d2f5h7k9m1p3r6t8v0x"])],
+) -> str:
+    return _check(endpoint_id, "whe", "webhook endpoint")
+
+
 JobId = Annotated[str, Depends(_job)]
 ConversationId = Annotated[str, Depends(_conversation)]
 DeliveryId = Annotated[str, Depends(_delivery)]
+EndpointId = Annotated[str, Depends(_endpoint)]

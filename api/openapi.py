@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
-from api import bodies, errors, figures, schemas
+from api import bodies, endpoint, errors, figures, schemas
 from api.errors import TABLE, Answer, PayloadTooLarge, RangeNotSatisfiable, RateLimited
 from api.schemas import Problem
 from worker.errors import (
@@ -203,7 +203,7 @@ def _tell_answers(operations: dict[str, Any], route: APIRoute) -> None:
 
 
 def _schemas() -> dict[str, Any]:
-    named = [*vars(schemas).values(), *vars(figures).values()]
+    named = [value for part in (schemas, figures, endpoint) for value in vars(part).values()]
     models = {model for model in named if isinstance(model, type) and issubclass(model, BaseModel)}
     wanted = [(model, "serialization") for model in models if model is not BaseModel and model.__name__[0] != "_"]
     _, found = models_json_schema(wanted, ref_template=REF)  # type: ignore[arg-type]

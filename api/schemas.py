@@ -246,13 +246,14 @@ class Delivery(BaseModel):
 
     id: str
     object: Literal["delivery"]
-    job_id: str
+    job_id: str | None = Field(description="Null for `webhook.ping` and `endpoint.disabled`.")
     event_id: str = Field(description="What the receiver sees as `webhook-id`.")
-    event_type: EventType | None = Field(description="None where its job was deleted.")
+    event_type: EventType | None = Field(description="Null where its job was deleted.")
+    endpoint_id: str | None = Field(description="Null where it goes to a job's own URL.")
     url: str
     status: Literal["pending", "delivered", "exhausted", "held", "cancelled"]
     created_at: datetime
-    next_attempt_at: datetime | None
+    next_attempt_at: datetime | None = Field(description="Null also while it waits for its endpoint to recover.")
     delivered_at: datetime | None
     attempt_count: int
 

@@ -1,5 +1,6 @@
 """Webhook deliveries: a job's, one with all its attempts, and sending one again."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -47,9 +48,8 @@ def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | 
         raise NotFound("no such job")
     found = deliveries.of_job(session, job_id, before=before, limit=limit + 1)
     shown = found[:limit]
-    types = events.types(session, {one.event_id for one in shown})
     more = cursor.encode("delivery", shown[-1].id) if len(found) > limit else None
-    return orjson.dumps(view.page([_render(one, types.get(one.event_id)) for one in shown], more))
+    return orjson.dumps(view.page(rendered(session, shown), more))
 
 
 @router.get(
@@ -83,9 +83,15 @@ def _detail(session: Session, *, delivery_id: str, project_id: str) -> dict[str,
     delivery = deliveries.get(session, delivery_id, project_id)
     if delivery is None:
         raise NotFound("no such delivery")
-    types = events.types(session, [delivery.event_id])
     attempts = deliveries.attempts(session, [delivery_id])
-    return _render(delivery, types.get(delivery.event_id)) | {"attempts": [_attempt(attempt) for attempt in attempts]}
+    return rendered(session, [delivery])[0] | {"attempts": [_attempt(attempt) for attempt in attempts]}
+
+
+def rendered(session: Session, found: Sequence[Delivery]) -> list[dict[str, Any]]:
+    """Deliveries as the contract has them."""
+    untold = {one.event_id for one in found if one.event_type is None}
+    types = events.types(session, untold) if untold else {}
+    return [_render(one, one.event_type or types.get(one.event_id)) for one in found]
 
 
 def _render(delivery: Delivery, event_type: str | None) -> dict[str, Any]:
@@ -94,9 +100,10 @@ def _render(delivery: Delivery, event_type: str | None) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "object": "delivery",
-        "job_id": delivery.job_id,
+        "job_id": delivery.job_id or None,
         "event_id": delivery.event_id,
         "event_type": event_type,
+        "endpoint_id": delivery.endpoint_id,
         "url": delivery.url,
         "status": delivery.status,
         "created_at": stamp(delivery.created_at),

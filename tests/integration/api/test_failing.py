@@ -28,6 +28,12 @@ SCOPES = {
     ("get", "/v1/webhook-secret"): "webhooks:write",
     ("post", "/v1/webhook-secret/rotate"): "webhooks:write",
     ("post", "/v1/deliveries/{delivery_id}/redeliver"): "webhooks:write",
+    ("post", "/v1/webhooks"): "webhooks:write",
+    ("patch", "/v1/webhooks/{endpoint_id}"): "webhooks:write",
+    ("delete", "/v1/webhooks/{endpoint_id}"): "webhooks:write",
+    ("post", "/v1/webhooks/{endpoint_id}/rotate-secret"): "webhooks:write",
+    ("post", "/v1/webhooks/{endpoint_id}/ping"): "webhooks:write",
+    ("post", "/v1/webhooks/{endpoint_id}/replay"): "webhooks:write",
 }
 ANY_KEY = {("get", "/v1/catalog")}
 
@@ -50,6 +56,7 @@ def calls(server: Server) -> Iterator[tuple[str, str]]:
 
 def concrete(path: str) -> str:
     names = {"job_id": UNKNOWN, "conversation_id": UNKNOWN, "delivery_id": "dlv_01kqzvb2q7r1s4w8y3d6g9k0ma"}
+    names["endpoint_id"] = "whe_01kqzv8d2f5h7k9m1p3r6t8v0x"
     return path.format(**names, number="0")
 
 
@@ -117,7 +124,7 @@ def test_each_call_needs_its_scope(sqlite_server: Server) -> None:
         assert all(key.http.request(method, concrete(path)).status_code != 403 for key in others), (method, path)
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks"])
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/jobs/", "/v1/webhooks/"])
 def test_an_unknown_path_is_not_found(sqlite_server: Server, path: str) -> None:
     assert told(sqlite_server.client().get(path)) == (404, "not_found")
 
