@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import uvicorn
 
 from api.app import build
-from api.protocol import Protocol
+from api.connection import limited
 from worker import context as contexts
 from worker import heap, telemetry
 from worker import settings as configuration
@@ -48,7 +48,7 @@ def run(settings: configuration.Settings, *, host: str, port: int, uds: str | No
         port=port,
         uds=uds,
         loop="uvloop" if find_spec("uvloop") else "asyncio",
-        http=Protocol,
+        http=limited(_connections()),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -56,7 +56,6 @@ def run(settings: configuration.Settings, *, host: str, port: int, uds: str | No
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
-        limit_concurrency=_connections(),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACEFUL_S,
     )

@@ -1,9 +1,12 @@
 """Request bodies: the limit, counted while they stream in, and their JSON."""
 
+import asyncio
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -28,15 +31,33 @@ SMALL_BYTES = 64 * 1024
 """Bodies up to this size are read and checked on the event loop; a hop to a thread costs more than they do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a body may take to come."""
+
+    idle_s: float = 30.0
+    """Nothing of it."""
+    grace_s: float = 30.0
+    slowest: float = 4096
+    """All of it: the grace, and a second for every so many bytes that have come."""
+
+
+class TooSlow(BadRequest):
+    """The body does not come."""
+
+
 class BodyLimit:
     """Refuses to take in more than `limit` bytes, whatever Content-Length says or whether there is one.
 
-    Paths of their own limit are in `apart`.
+    And to wait for a body that does not come. Paths of their own limit are in `apart`, and have times of their own.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, apart: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int, apart: Mapping[str, int] | None = None, patience: Patience | None = None
+    ) -> None:
         self.app = app
         self.limit = limit
+        self.patience = patience or Patience()
         self.apart = apart or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,19 +68,28 @@ class BodyLimit:
         limit = self.apart.get(scope["path"], self.limit)
         announced = Headers(scope=scope).get("content-length", "")
         is_over = announced.isdecimal() and int(announced[:20]) > limit
-        taken = 0
+        taken, is_whole, began = 0, scope["path"] in self.apart, monotonic()
 
         async def counted() -> Message:
-            nonlocal taken
+            nonlocal taken, is_whole
             if is_over:
                 raise PayloadTooLarge(f"the body may have at most {limit} bytes")
-            message = await receive()
+            message = await (receive() if is_whole else self._soon(receive, monotonic() - began, taken))
+            is_whole = is_whole or not message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > limit:
                 raise PayloadTooLarge(f"the body may have at most {limit} bytes")
             return message
 
         await self.app(scope, counted, send)
+
+    async def _soon(self, receive: Receive, since_s: float, taken: int) -> Message:
+        left_s = self.patience.grace_s + taken / self.patience.slowest - since_s
+        try:
+            async with asyncio.timeout(min(self.patience.idle_s, max(0.0, left_s))):
+                return await receive()
+        except TimeoutError:
+            raise TooSlow("the body comes too slowly") from None
 
 
 async def read(request: Request) -> bytes:

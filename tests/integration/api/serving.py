@@ -11,8 +11,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import build
+from api.connection import Connection
 from api.desk import Desk
-from api.protocol import Protocol
 from tests.conftest import ENCRYPTION_KEY
 from tests.integration.api.contract import Contract
 from tests.waiting import eventually
@@ -106,7 +106,9 @@ def prepared(**chosen: Any) -> Settings:
 
 
 @contextmanager
-def serving(settings: Settings, *, port: int = 0, http: type[Protocol] = Protocol, **chosen: Any) -> Iterator[Server]:
+def serving(
+    settings: Settings, *, port: int = 0, http: type[Connection] = Connection, **chosen: Any
+) -> Iterator[Server]:
     """Serve until the end of the block, then stop as a process would at SIGTERM."""
     telemetry.set_up("json", "warning")
     server: list[uvicorn.Server] = []
