@@ -10,7 +10,7 @@ from contextlib import suppress
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api import errors
+from api import access, errors
 from api.errors import Answer
 from worker.telemetry import count
 
@@ -96,8 +96,16 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What cannot be read is told so as any other fault.
 
-        The rest of it is let come for a moment: to close before that would take the answer back.
+        A whole request that came before is answered, and what follows is not looked at. Otherwise the rest is let come
+        for a moment: to close before that would take the answer back.
         """
+        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        if self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started:
+            self.transport.close()
+            return
         if self._head_bytes > HEAD_BYTES:
             self._refuse(TOO_LARGE, f"the request's head may have at most {HEAD_BYTES} bytes", "large_head")
         else:
@@ -105,6 +113,9 @@ class Connection(HttpToolsProtocol):
         self._stop()
         self.transport.write_eof()
         self._timer = self.loop.call_later(self.linger_s, self.transport.abort)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Whoever asks for an upgrade is answered without one, and it is nobody's mistake here."""
 
     def _grow(self, number: int) -> None:
         self._head_bytes += number
@@ -130,8 +141,14 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, answer: Answer, detail: str, reason: str) -> None:
         count("nightdesk_connections_refused_total", reason=reason)
-        body = orjson.dumps(errors.document(answer, detail, request_id=""))
-        told = {"content-type": errors.MEDIA_TYPE, "content-length": str(len(body)), "connection": "close"}
+        request_id = access.new_id()
+        body = orjson.dumps(errors.document(answer, detail, request_id=request_id))
+        told = {
+            access.HEADER: request_id,
+            "content-type": errors.MEDIA_TYPE,
+            "content-length": str(len(body)),
+            "connection": "close",
+        }
         told |= {"x-content-type-options": "nosniff", "cache-control": "no-store"}
         if answer is errors.UNAVAILABLE:
             told["retry-after"] = str(errors.UNAVAILABLE_RETRY_S)

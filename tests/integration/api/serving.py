@@ -120,6 +120,7 @@ def serving(
         port=port,
         log_config=None,
         access_log=False,
+        server_header=False,
         lifespan="on",
         ws="none",
         http=http,
