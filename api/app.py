@@ -19,7 +19,7 @@ from api.gemini.manners import Manners
 from api.gemini.owed import Owed
 from api.keyring import Keyring
 from api.live import Live
-from api.places import Streams, Uploads
+from api.places import Streams, uploads
 from api.rates import Rates
 from api.readiness import Readiness
 from api.rounds import Rounds
@@ -165,7 +165,7 @@ async def _open(
         watch=watch,
         streams=streams,
         live=live,
-        uploads=Uploads(context.settings.max_uploads),
+        uploads=uploads(context.settings.max_uploads),
         rounds=Rounds(context),
         readiness=Readiness(context),
         owed=Owed(context),

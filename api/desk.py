@@ -12,7 +12,7 @@ from api.gemini.owed import Owed
 from api.keyring import Keyring
 from api.live import Live
 from api.memo import Memo
-from api.places import Streams, Uploads
+from api.places import Places, Streams
 from api.rates import Rates
 from api.readiness import Readiness
 from api.rounds import Rounds
@@ -37,7 +37,7 @@ class Desk:
     watch: Watch
     streams: Streams
     live: Live
-    uploads: Uploads
+    uploads: Places
     rounds: Rounds
     readiness: Readiness
     owed: Owed

@@ -1,16 +1,56 @@
-"""What one process keeps open at most: event streams, followed runs, uploads; how often a silent stream tells so."""
+"""What one process keeps open at most: event streams, followed runs, uploads; how often a silent stream tells so.
 
+One project may have half of the places, so that it cannot take them all from the others.
+"""
+
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from api.errors import RateLimited
+from worker.telemetry import count
 
 HEARTBEAT_S = 15.0
 SEND_S = 30.0
 MAX_STREAMS = 1000
 MAX_FOLLOWED = 100
 FULL_RETRY_S = 5
+
+
+@dataclass(slots=True)
+class Places:
+    """So many of something at a time, and of one project half of them."""
+
+    limit: int
+    what: str
+    open: int = 0
+    _of_each: Counter[str] = field(default_factory=Counter)
+
+    def check(self, project_id: str) -> None:
+        """Raise RateLimited where no more may be opened, or none for this project."""
+        share = max(1, self.limit // 2)
+        whose = ""
+        if self.open < self.limit:
+            if self._of_each[project_id] < share:
+                return
+            whose = " for this project"
+        count("nightdesk_rate_limited_total", kind=self.what.rpartition(" ")[2])
+        limit = share if whose else self.limit
+        raise RateLimited(f"too many {self.what} are open here{whose}", limit=limit, retry_after_s=FULL_RETRY_S)
+
+    @contextmanager
+    def place(self, project_id: str) -> Iterator[None]:
+        """Count one while it lasts."""
+        self.open += 1
+        self._of_each[project_id] += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+            self._of_each[project_id] -= 1
+            if not self._of_each[project_id]:
+                del self._of_each[project_id]
 
 
 @dataclass(slots=True)
@@ -23,37 +63,12 @@ class Streams:
     heartbeat_s: float = HEARTBEAT_S
     send_s: float = SEND_S
     """How long a client may take nothing of what is sent before its place is given to others."""
-    open: int = field(default=0, init=False)
+    places: Places = field(init=False)
 
-    def check(self) -> None:
-        """Raise RateLimited where no more may be opened."""
-        if self.open >= self.limit:
-            raise RateLimited("too many event streams are open here", limit=self.limit, retry_after_s=FULL_RETRY_S)
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Count one stream while it lasts."""
-        self.open += 1
-        try:
-            yield
-        finally:
-            self.open -= 1
+    def __post_init__(self) -> None:
+        self.places = Places(self.limit, "event streams")
 
 
-@dataclass(slots=True)
-class Uploads:
+def uploads(limit: int) -> Places:
     """How many files are on their way through this process: each holds some megabytes."""
-
-    limit: int
-    open: int = field(default=0, init=False)
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Count one upload while it lasts; raises RateLimited where no more may begin."""
-        if self.open >= self.limit:
-            raise RateLimited("too many uploads are under way here", limit=self.limit, retry_after_s=FULL_RETRY_S)
-        self.open += 1
-        try:
-            yield
-        finally:
-            self.open -= 1
+    return Places(limit, "uploads")

@@ -59,13 +59,13 @@ class EventStream(StreamingResponse):
                 count("nightdesk_streams_not_read_total")
 
 
-async def follow(desk: Desk, job_id: str, last: LastEvent) -> AsyncGenerator[bytes]:
+async def follow(desk: Desk, job_id: str, project_id: str, last: LastEvent) -> AsyncGenerator[bytes]:
     """The events after the last one seen, as they happen, and live ones between; ends with the terminal one.
 
     It ends when the process leaves, too: whoever is cut off goes on by `Last-Event-ID`, here or on another process.
     """
     with (
-        desk.streams.place(),
+        desk.streams.places.place(project_id),
         desk.watch.waiting(job_id) as waiter,
         desk.live.watching(job_id, waiter.ring) as watcher,
     ):

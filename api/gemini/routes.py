@@ -71,7 +71,7 @@ async def create_interaction(
     read = partial(wish.read, content, desk.context.policy)
     wished = read() if is_small else await run_in_threadpool(read)
     if wished.is_streamed or not wished.is_background:
-        desk.streams.check()
+        desk.streams.places.check(who.project_id)
     name = await making.make(desk, given, wished, account, is_quick=is_small)
     if wished.is_streamed:
         return _streamed(desk, _heard(stream.follow(desk, name, who.project_id, score.START), account))
@@ -88,7 +88,7 @@ async def create_interaction(
 
 async def _held(desk: Desk, request: Request, name: Name, project_id: str, account: Account) -> Response:
     within_s = desk.context.settings.hold_s
-    with desk.streams.place():
+    with desk.streams.places.place(project_id):
         seen = await hold.until_ended(desk, request, name, project_id, within_s)
     if seen is None:
         # Before the answer is out: the same create may come again at once.
@@ -115,7 +115,7 @@ async def read_interaction(
         return await _shown(desk, interaction_id, who.project_id, with_input=include_input)
     after = score.place(last_event_id)
     await desk.read(partial(act.glance, name=interaction_id, project_id=who.project_id))
-    desk.streams.check()
+    desk.streams.places.check(who.project_id)
     if request.scope["state"]["is_head"]:
         return Response(media_type=MEDIA_TYPE)
     return _streamed(desk, stream.follow(desk, interaction_id, who.project_id, after))

@@ -30,7 +30,7 @@ Events = Iterable[tuple[Place, dict[str, Any]]]
 async def follow(desk: Desk, name: Name, project_id: str, after: Place) -> AsyncGenerator[bytes]:
     """The events after a place, until the act has ended."""
     with (
-        desk.streams.place(),
+        desk.streams.places.place(project_id),
         desk.watch.waiting(name.job_id) as waiter,
         desk.live.watching(name.job_id, waiter.ring) as watcher,
     ):

@@ -56,11 +56,11 @@ async def follow_job(
     last = headers.last_event(request)
     if await desk.read(partial(jobs.get, job_id=job_id, project_id=who.project_id)) is None:
         raise NotFound("no such job")
-    desk.streams.check()
+    desk.streams.places.check(who.project_id)
     told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope["state"]["is_head"]:
         return Response(headers=told, media_type=STREAM)
-    return stream.EventStream(stream.follow(desk, job_id, last), told, desk.streams.send_s)
+    return stream.EventStream(stream.follow(desk, job_id, who.project_id, last), told, desk.streams.send_s)
 
 
 def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | None, limit: int) -> bytes:

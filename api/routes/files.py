@@ -52,7 +52,8 @@ FORM = {
 async def upload_file(request: Request, who: Author, desk: AtDesk) -> Response:
     """`curl -F 'file=@report.pdf;type=application/pdf'`. Name the answer's `uri` in `input`; only this project may."""
     settings = desk.context.settings
-    with desk.uploads.place(), step("file.upload") as line:
+    desk.uploads.check(who.project_id)
+    with desk.uploads.place(who.project_id), step("file.upload") as line:
         try:
             async with asyncio.timeout(settings.upload_timeout_s):
                 stored = await _pass_on(request, desk, who)

@@ -90,7 +90,7 @@ def test_what_the_older_schema_gave_is_one_step(guest: Tenant, local: Worker) ->
 
 
 def test_streams_have_a_place_or_are_told_to_come_again(sqlite_server: Server, guest: Tenant) -> None:
-    name, streams = create(guest)["id"], sqlite_server.desk.streams
+    name, streams = create(guest)["id"], sqlite_server.desk.streams.places
     streams.open += streams.limit
     try:
         answers = [guest.get(f"{PATH}/{name}?stream=true"), guest.post(PATH, HELLO)]

@@ -56,7 +56,7 @@ def test_a_stream_follows_a_job_to_its_end(server: Server, tenant: Tenant, worke
     assert [event["data"]["status"] for event in data] == ["queued", "in_progress", "completed"]
     for event in data:
         server.contract.validate({"$ref": "#/components/schemas/Event"}, event)
-    eventually(lambda: server.desk.streams.open == 0)
+    eventually(lambda: server.desk.streams.places.open == 0)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_more_streams_than_the_limit_are_turned_away(own_settings: MakeSettings)
             listed = tenant.get(f"/v1/jobs/{job_id}/events", headers=JSON)
 
             worker.complete(job_id)
-        eventually(lambda: server.desk.streams.open == 0)
+        eventually(lambda: server.desk.streams.places.open == 0)
         assert tenant.get(f"/v1/jobs/{job_id}/events").status_code == 200
 
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
@@ -119,9 +119,9 @@ def test_a_client_that_goes_away_gives_its_place_back(own_settings: MakeSettings
         with tenant.http.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
             lines = answer.iter_lines()  # which closes the answer when it goes
             next(lines)
-            eventually(lambda: server.desk.streams.open == 1, what="the place to be taken")
+            eventually(lambda: server.desk.streams.places.open == 1, what="the place to be taken")
 
-        eventually(lambda: server.desk.streams.open == 0, what="the place to be given back")
+        eventually(lambda: server.desk.streams.places.open == 0, what="the place to be given back")
 
 
 def test_a_stream_ends_when_its_job_is_deleted(server: Server, tenant: Tenant) -> None:

@@ -408,7 +408,7 @@ def test_a_slow_reader_holds_nobody_up_and_gets_what_is_stored(folder: Path, ups
         job = Run(server, upstream, tenant, f"Tell [[sim: duration={LONG_S} size=2mb]]").start()
         with following(tenant, job.job_id) as quick:
             _ask(slow, server, tenant, job.job_id)
-            eventually(lambda: server.desk.live.followed and server.desk.streams.open == 2)
+            eventually(lambda: server.desk.live.followed and server.desk.streams.places.open == 2)
             for percent in range(5, 101, 5):
                 job.go_on(0.05)
                 # After the first tenth an event is less than a percent: the quick one is never far behind.
@@ -436,7 +436,7 @@ def test_who_takes_nothing_for_long_loses_its_place(folder: Path, upstream: Simu
         eventually(lambda: server.desk.live.followed)
 
         job.go_on(1)
-        eventually(lambda: not server.desk.streams.open, within_s=20, what="the place to be given back")
+        eventually(lambda: not server.desk.streams.places.open, within_s=20, what="the place to be given back")
 
         assert not server.desk.live.followed
 

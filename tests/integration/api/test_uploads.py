@@ -259,7 +259,7 @@ def test_a_client_that_goes_away_leaves_nothing_upstream(filing: Server, sender:
 
 
 def test_only_so_many_are_under_way_at_once(filing: Server, sender: Tenant) -> None:
-    with filing.desk.uploads.place(), filing.desk.uploads.place():
+    with filing.desk.uploads.place("prj_1"), filing.desk.uploads.place("prj_2"):
         refused = upload(sender)
     taken = upload(sender)
 
@@ -270,6 +270,16 @@ def test_only_so_many_are_under_way_at_once(filing: Server, sender: Tenant) -> N
     )
     assert taken.status_code == 201
     assert filing.desk.uploads.open == 0
+
+
+def test_one_project_leaves_places_to_the_others(filing: Server, sender: Tenant) -> None:
+    with filing.desk.uploads.place(sender.project_id):
+        refused, taken = upload(sender), upload(filing.tenant())
+
+    assert (refused.status_code, refused.headers["ratelimit-limit"]) == (429, "1")
+    assert "for this project" in refused.json()["detail"]
+    assert taken.status_code == 201
+    assert upload(sender).status_code == 201
 
 
 def test_a_slow_client_is_cut_off_in_time(own_settings: MakeSettings, files_api: SimulatorServer) -> None:
