@@ -14,9 +14,6 @@ from worker.models import IN_FLIGHT, STARTABLE, SWEPT, Job, JobInput
 from worker.states import TERMINAL, Status
 from worker.store import rows
 
-FLYING = (Status.STARTING, Status.UNCONFIRMED, Status.IN_PROGRESS, Status.CANCELLING)
-"""The same as IN_FLIGHT."""
-
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -161,8 +158,8 @@ def full_targets(session: Session, limit: int) -> list[str]:
 def in_flight_of(session: Session, project_ids: Collection[str]) -> dict[str, int]:
     """How many jobs of these projects may have an interaction alive upstream; none of a project: it is not named."""
     statement = sa.select(col(Job.project_id), sa.func.count()).group_by(col(Job.project_id))
-    # By the index of a project's statuses: the one of all that are in flight knows no projects.
-    mine = statement.where(col(Job.project_id).in_(project_ids), col(Job.status).in_(FLYING))
+    # Either the index of all that are in flight serves, or that of a project's statuses.
+    mine = statement.where(col(Job.project_id).in_(project_ids), sa.text(IN_FLIGHT))
     return {row[0]: int(row[1]) for row in session.execute(mine)}
 
 

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from tests import factories
-from tests.factories import NOW
+from tests.factories import DAY, NOW
 from tests.integration.store.conftest import Store
-from worker.models import Delivery, Interaction, Job, JobInput, Result, UsageEntry
+from worker.models import AuditEntry, Delivery, Interaction, Job, JobInput, Result, UsageEntry
 from worker.states import Status
 from worker.store import (
+    audit,
     claims,
     conversations,
     deliveries,
@@ -40,8 +41,14 @@ KEYS: dict[Any, str] = {
     UsageEntry: "token",
     Result: "job_id",
     JobInput: "job_id",
+    AuditEntry: "id",
 }
 TURNS = [("copy_1", 1), ("copy_2", 1), ("copy_3", 2)]
+
+
+def _audit(session: Session) -> object:
+    return audit.page(session, "p", audit.Filters(), before="aud_x", limit=20)
+
 
 CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "polls": ("ix_job_poll", lambda s: claims.polls(s, claim="c", now=NOW, until=UNTIL, limit=500)),
@@ -56,6 +63,11 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     ),
     "in flight": ("ix_job_in_flight", jobs.in_flight),
     "in flight of a target": ("ix_job_in_flight", lambda s: jobs.in_flight(s, factories.MODEL)),
+    "in flight of projects": ("ix_job_(project|in_flight)", lambda s: jobs.in_flight_of(s, {"p": 1, "q": 2})),
+    "queued of a project": ("ix_job_(start|project)", lambda s: jobs.queued(s, "p")),
+    "audit": ("ix_audit_entry_project|audit_entry_1|audit_entry_pkey", _audit),
+    "bought today": ("ix_audit_entry_project", lambda s: audit.bought(s, "p", NOW + DAY)),
+    "old audit": ("audit_entry_1|audit_entry_pkey", lambda s: audit.forget(s, NOW - timedelta(days=300), 500)),
     "awaits any": ("ix_job_(in_flight|sweep)", hints.awaits_any),
     "full targets": ("ix_job_in_flight", lambda s: jobs.full_targets(s, 1)),
     "queued": ("ix_job_(start|deadline)", jobs.queued),
@@ -95,6 +107,7 @@ def fill(store: Store) -> None:
         session.add(Interaction(token="t", job_id=model, turn=1, attempt=1, created_at=NOW))
         session.flush()
         usage.record(session, [_entry(store.project_id, model)])
+        audit.note(session, audit.Actor("key"), "job.submit", project_id=store.project_id, subject=model, now=NOW)
         for table, key in KEYS.items():
             _multiply(session, table, key)
     for number in range(LIVE):
