@@ -8,7 +8,22 @@ import sys
 from collections.abc import Callable
 
 from tests import network
-from tests.bench import deliver, lag, machine, poll, recovery, rest, scale, settle, start, submit, waiting, watch, whole
+from tests.bench import (
+    deliver,
+    isolation,
+    lag,
+    machine,
+    poll,
+    recovery,
+    rest,
+    scale,
+    settle,
+    start,
+    submit,
+    waiting,
+    watch,
+    whole,
+)
 from tests.bench.ground import POSTGRESQL, SQLITE, Ground
 from tests.bench.server import Server
 from tests.bench.table import Report, say
@@ -19,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Ground], None]] = {
     "poll": poll.run,
     "settle": settle.run,
     "deliver": deliver.run,
+    "isolation": isolation.run,
     "whole": whole.small,
     "whole-10k": whole.large,
     "waiting": waiting.run,

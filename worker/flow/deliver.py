@@ -28,6 +28,12 @@ BATCH = 64
 PER_HOST = 8
 """Deliveries to one host that may be under way here: a slow receiver delays nobody but itself."""
 
+AHEAD = 4 * PER_HOST
+"""What a host that takes what it gets is given: so many at once are sent all the same, the others follow at once."""
+
+FAILS_AT = 5
+"""After so many failures in a row a host gets one attempt at a time, for as long as the round lasts."""
+
 HELD_S = 2.0
 """How long a claimed delivery waits for its host's turn: its claim must outlive the attempt."""
 
@@ -60,20 +66,46 @@ class _Round:
     """What one run has under way, what waits for its host's turn, and what came of the rest."""
 
     under_way: dict[Future[Reply], _Sent] = field(default_factory=dict)
+    slow: set[Future[Reply]] = field(default_factory=set)
+    """Those under way that had not answered when others had."""
+
     held: list[_Sent] = field(default_factory=list)
     looked_at: float = 0.0
     is_more_due: bool = True
+    passed_over: set[str] = field(default_factory=set)
+    """Hosts that the last look took nothing for."""
+
+    failures: dict[str, int] = field(default_factory=dict)
+    """In a row, by host: who does nothing but fail must not take from others what it costs to be tried."""
+
     tally: dict[str, int] = field(default_factory=lambda: {"delivered": 0, "failed": 0})
 
     def is_to_look(self) -> bool:
         """A claim for every delivery that is done would cost more than the deliveries."""
-        has_room = len(self.under_way) <= BATCH // 2 and not self.held
-        return (self.is_more_due and has_room) or monotonic() >= self.looked_at + LOOK_AGAIN_S
+        is_more_due = self.is_more_due or bool(self.passed_over - self.busy())
+        has_room = len(self.under_way) <= BATCH // 2
+        return (is_more_due and has_room) or monotonic() >= self.looked_at + LOOK_AGAIN_S
 
     def crowded(self) -> set[str]:
         """Hosts that have their share under way."""
         hosts = Counter(sent.due.host for sent in self.under_way.values())
-        return {host for host, number in hosts.items() if number >= PER_HOST}
+        return {host for host, number in hosts.items() if number >= self._share(host)}
+
+    def busy(self) -> set[str]:
+        """Hosts that have enough, under way or waiting here."""
+        return self.crowded() | {sent.due.host for sent in self.held}
+
+    def _share(self, host: str) -> int:
+        failures = self.failures.get(host)
+        if failures == 0:
+            return AHEAD
+        return PER_HOST if failures is None or failures < FAILS_AT else 1
+
+    def note(self, host: str, kind: ReplyKind) -> None:
+        """Count an attempt."""
+        self.tally["delivered" if kind is ReplyKind.OK else "failed"] += 1
+        if kind is not ReplyKind.BUSY:
+            self.failures[host] = 0 if kind is ReplyKind.OK else self.failures.get(host, 0) + 1
 
 
 def run(context: Context) -> dict[str, int]:
@@ -87,7 +119,7 @@ def run(context: Context) -> dict[str, int]:
         _send(context, sending)
         if not sending.under_way:
             # Where all that was claimed had to be put aside, there may be others.
-            if may_take and sending.is_more_due:
+            if may_take and sending.is_to_look():
                 continue
             break
         answered = _answered(sending)
@@ -97,9 +129,9 @@ def run(context: Context) -> dict[str, int]:
 
 
 def _answered(sending: _Round) -> list[tuple[_Sent, Reply]]:
-    """Wait for a reply, and a moment for its company."""
+    """Wait for a reply, and a moment for its company: not for those who let the last reply wait already."""
     if wait(sending.under_way, timeout=LOOK_AGAIN_S, return_when=FIRST_COMPLETED).done:
-        wait(sending.under_way, timeout=GROUP_S)
+        wait(sending.under_way.keys() - sending.slow or sending.under_way, timeout=GROUP_S)
     answered = []
     for future in [future for future in sending.under_way if future.done()]:
         sent = sending.under_way.pop(future)
@@ -108,18 +140,20 @@ def _answered(sending: _Round) -> list[tuple[_Sent, Reply]]:
         except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claim runs out
             crashed("webhook.deliver", error, delivery_id=sent.due.id)
             continue
-        sending.tally["delivered" if reply.kind is ReplyKind.OK else "failed"] += 1
+        sending.note(sent.due.host, reply.kind)
         answered.append((sent, reply))
+    sending.slow = set(sending.under_way)
     return answered
 
 
 def _look(context: Context, sending: _Round) -> None:
     """Claim what is due, but nothing more for a host that has enough."""
     free = BATCH - len(sending.under_way)
-    enough = sending.crowded() | {sent.due.host for sent in sending.held}
+    enough = sending.busy()
     claimed, sent = _claim(context, free, enough) if free > 0 else (0, [])
     sending.held += sent
-    sending.is_more_due = claimed == free or bool(enough)
+    sending.is_more_due = claimed == free
+    sending.passed_over = enough
     sending.looked_at = monotonic()
 
 

@@ -143,6 +143,9 @@ def learn(session: Session, told: Iterable[tuple[Due, Reply]], now: datetime) ->
             learnt.disabled.append(endpoint)
         if endpoint.disabled_at is not None or health.is_paused(endpoint):
             learnt.stopped.add(endpoint.id)
+            if endpoint.disabled_at is None:
+                # All at once: one claim after the other would take as long as sending them.
+                waiting.park(session, endpoint.id, now, AT_ONCE)
     session.flush()
     return learnt
 

@@ -37,6 +37,13 @@ def hold(session: Session, endpoint_id: str, until: datetime, limit: int) -> int
     return len(_change(session, chosen.with_for_update(skip_locked=True), {"status": HELD, "due_at": until}))
 
 
+def park(session: Session, endpoint_id: str, now: datetime, limit: int) -> int:
+    """Let what is due wait for the endpoint to recover; gives back how many."""
+    is_due = (col(Delivery.status) == PENDING, UNTAKEN, col(Delivery.is_asked).is_(False), col(Delivery.due_at) <= now)
+    chosen = _first(endpoint_id, limit, *is_due)
+    return len(_change(session, chosen.with_for_update(skip_locked=True), {"due_at": None}))
+
+
 def probe(session: Session, endpoint_id: str, now: datetime) -> int:
     """Let the oldest that waits for the endpoint to recover try it; gives back how many: one or none."""
     chosen = _first(endpoint_id, 1, col(Delivery.status) == PENDING, col(Delivery.due_at).is_(None))

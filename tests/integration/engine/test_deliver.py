@@ -184,6 +184,7 @@ def test_a_receiver_that_hangs_delays_nobody_else(engine: Engine, hooks: Hooks) 
     with ThreadPoolExecutor(1) as threads:
         delivering = threads.submit(engine.deliver)
         eventually(lambda: len(hooks.of("/alive")) == 100, within_s=10)
+        eventually(lambda: len(hooks.of("/dead")) >= deliver.PER_HOST, within_s=10)
         asked = len(hooks.of("/dead"))
         claimed = [row for row in engine.rows(Delivery) if row.host == "127.0.0.1" and row.claim is not None]
         hooks.held["/dead"].set()
@@ -191,6 +192,17 @@ def test_a_receiver_that_hangs_delays_nobody_else(engine: Engine, hooks: Hooks) 
 
     assert asked == deliver.PER_HOST
     assert len(claimed) <= deliver.BATCH
+
+
+def test_a_receiver_that_fails_is_tried_one_at_a_time_while_others_are_served(engine: Engine, hooks: Hooks) -> None:
+    many(engine, 100, hooks.url("/dead"), "127.0.0.1")
+    many(engine, 100, hooks.url("/alive", "localhost"), "localhost")
+    hooks.answers["/dead"] = [Say(500)]
+
+    assert engine.deliver()["delivered"] == 100
+
+    places = [place for place, got in enumerate(hooks.got) if got.path == "/alive"]
+    assert places[-1] < 160
 
 
 def test_what_waits_too_long_for_a_hanging_host_is_put_back(engine: Engine, hooks: Hooks) -> None:
