@@ -11,6 +11,7 @@ from worker.models import Project, WebhookEndpoint
 
 FRESH = {"synchronize_session": False, "populate_existing": True}
 _LISTENERS = "listeners"
+_TABLE = WebhookEndpoint.__table__.c  # type: ignore[attr-defined]
 
 
 class Listener(NamedTuple):
@@ -27,16 +28,21 @@ class Listener(NamedTuple):
         return self.events is None or event_type in self.events
 
 
+_LISTENING = (
+    sa.select(*(_TABLE[name] for name in Listener._fields))
+    .where(_TABLE.project_id.in_(sa.bindparam("project_ids", expanding=True)), _TABLE.deleted_at.is_(None))
+    .order_by(_TABLE.id)
+)
+"""Built once: it is asked in every transaction that writes an event."""
+
+
 def listeners(session: Session, project_ids: Collection[str]) -> list[Listener]:
     """The endpoints of these projects, disabled ones too, as this transaction first saw them."""
     known: dict[str, list[Listener]] = session.info.setdefault(_LISTENERS, {})
     missing = {project_id for project_id in project_ids if project_id not in known}
     if missing:
-        table = WebhookEndpoint.__table__.c  # type: ignore[attr-defined]
-        columns = [table[name] for name in Listener._fields]
-        statement = sa.select(*columns).where(table.project_id.in_(missing), table.deleted_at.is_(None))
         known |= {project_id: [] for project_id in missing}
-        for row in session.execute(statement.order_by(table.id)):
+        for row in session.execute(_LISTENING, {"project_ids": list(missing)}):
             known[row.project_id].append(Listener(*row))
     return [one for project_id in project_ids for one in known[project_id]]
 

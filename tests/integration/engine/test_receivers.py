@@ -1,8 +1,10 @@
 """Registered endpoints: who hears what, signed how; and what becomes of events while an endpoint cannot take them."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import orjson
@@ -16,10 +18,11 @@ from tests.integration.engine.engine import Engine, Killed
 from tests.integration.engine.hooks import Hooks, Say
 from worker import telemetry
 from worker.errors import Conflict, NotFound
-from worker.flow import deliver, endpoints, health, remove
+from worker.flow import deliver, endpoints, health, receivers, remove
 from worker.flow.endpoints import Shown
 from worker.models import Delivery, WebhookEndpoint
 from worker.store import projects
+from worker.store.endpoints import several as endpoints_of
 
 DOWN, UP = [Say(500)], [Say(204)]
 
@@ -234,6 +237,35 @@ def test_a_try_whose_sender_died_is_followed_by_another(engine: Engine, hooks: H
     rounds(engine, 4, after_s=21)
 
     assert statuses(engine, made) == ["delivered"] * 30
+
+
+def test_what_is_put_aside_while_its_endpoint_recovers_is_not_forgotten(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+    context, barrier = engine.context, Barrier(2)
+
+    def recover() -> None:
+        barrier.wait(30)
+        with context.database.write() as session:
+            endpoint = endpoints_of(session, {made.endpoint.id}, lock=True)[made.endpoint.id]
+            health.succeeded(endpoint, context.clock())
+            session.flush()
+        receivers.look(context)
+
+    def claim() -> None:
+        barrier.wait(30)
+        deliver._claim(context, 64, set())
+
+    for _ in range(15):
+        submitted(engine, 1)
+        age(engine, made, failures=health.BREAKS_AT, due_at=engine.clock() + timedelta(minutes=1))
+        with ThreadPoolExecutor(2) as threads:
+            for running in [threads.submit(recover), threads.submit(claim)]:
+                running.result(30)
+    for _ in range(2):
+        receivers.look(context)
+
+    assert row(engine, made).due_at is None
+    assert all(one.due_at is not None for one in to(engine, made))
 
 
 def test_an_endpoint_that_did_nothing_but_fail_for_five_days_is_disabled(
