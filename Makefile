@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 
-.PHONY: help install install-dev install-extras up test test-js transcript check format bench chaos fuzz lock clean
+.PHONY: help install install-dev install-extras up test test-js transcript check audit format bench chaos fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test-js: install-dev ## the JavaScript client against a whole installation; need
 
 transcript: install-dev ## record what two programs for Google's endpoint and the door say; needs install-extras
 	$(BIN)/python -m tests.door
+
+audit: install-dev ## look the locked packages up among known vulnerabilities; says so where that cannot be done
+	$(BIN)/python -m tests.audit
 
 format: install-dev ## mend what can be mended by itself
 	$(BIN)/ruff check --fix-only .
