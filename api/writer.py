@@ -6,7 +6,8 @@ A 202 still follows the commit: the future of each order is resolved when its tr
 import asyncio
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 
 from worker.context import Context
 from worker.errors import NightdeskError, Unavailable
@@ -14,7 +15,7 @@ from worker.flow import limits, submit
 from worker.flow.backlog import Backlog
 from worker.flow.quota import Quota
 from worker.flow.submit import Accepted, Order
-from worker.telemetry import log
+from worker.telemetry import count, log
 
 MAX_ORDERS = 256
 MAX_JOBS = 1000
@@ -22,6 +23,8 @@ MAX_JOBS = 1000
 
 MAX_WAITING = 2048
 MAX_WAITING_BYTES = 256 * 1024 * 1024
+MAX_WAIT_S = 10.0
+"""How long the first that waits may have waited for another to be taken: a database that is slow is not made slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,15 @@ class _Slip:
     order: Order
     size: int
     future: asyncio.Future[Accepted]
+    since: float = field(default_factory=monotonic)
 
 
 class Writer:
     """Serves one event loop. Start it before the first order; stopping finishes every order taken."""
 
-    def __init__(self, context: Context, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, context: Context, loop: asyncio.AbstractEventLoop, *, max_wait_s: float = MAX_WAIT_S) -> None:
         self._context = context
+        self._max_wait_s = max_wait_s
         self._loop = loop
         self._waiting: deque[_Slip] = deque()
         self._bytes = 0
@@ -63,13 +68,17 @@ class Writer:
         size = sum(len(draft.body) for draft in order.drafts)
         slip = _Slip(order, size, self._loop.create_future())
         with self._changed:
-            is_full = len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES
-            if self._is_stopping or (is_full and self._waiting):
+            if self._is_stopping or (self._waiting and self._is_busy(size)):
+                count("nightdesk_submissions_turned_away_total")
                 raise Unavailable("too many submissions wait to be written; try again")
             self._waiting.append(slip)
             self._bytes += size
             self._changed.notify()
         return await slip.future
+
+    def _is_busy(self, size: int) -> bool:
+        is_full = len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES
+        return is_full or monotonic() > self._waiting[0].since + self._max_wait_s
 
     def _run(self) -> None:
         while group := self._take():

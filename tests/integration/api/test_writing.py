@@ -132,6 +132,26 @@ def test_what_waits_is_bounded(sqlite_server: Server, limit: int, make: Callable
     assert isinstance(asyncio.run(run()), Unavailable)
 
 
+def test_while_the_first_waits_too_long_no_other_is_taken(sqlite_server: Server) -> None:
+    context, project_id = sqlite_server.context, sqlite_server.tenant().project_id
+    orders = [order(context, project_id) for _ in range(3)]
+
+    async def run() -> list[Any]:
+        writer = Writer(context, asyncio.get_running_loop(), max_wait_s=0.0)
+        first = asyncio.create_task(writer.submit(orders[0]))
+        await asyncio.sleep(0)
+        (second,) = await outcomes(writer, orders[1:2])
+        writer.start()
+        taken = [await first, *await outcomes(writer, orders[2:])]
+        await asyncio.to_thread(writer.stop)
+        return [second, *taken]
+
+    turned_away, *taken = asyncio.run(run())
+
+    assert isinstance(turned_away, Unavailable)
+    assert all(is_stored(context, outcome) for outcome in taken)
+
+
 def test_an_order_whose_client_is_gone_is_written_all_the_same(sqlite_server: Server) -> None:
     context, project_id = sqlite_server.context, sqlite_server.tenant().project_id
     one = order(context, project_id)
