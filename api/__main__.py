@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from api.app import build
 from api.connection import limited
@@ -42,7 +43,19 @@ def run(settings: configuration.Settings, *, host: str, port: int, uds: str | No
     telemetry.set_up(settings.log_format, settings.log_level)
     servers: list[uvicorn.Server] = []
     app = build(settings, contexts.build(settings), is_leaving=lambda: servers[0].should_exit)
-    config = uvicorn.Config(
+    servers.append(uvicorn.Server(served(app, settings, host=host, port=port, uds=uds)))
+    # uvicorn raises the signal again once it has stopped in order: every stop would look like a death.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: None)
+    servers[0].run()
+    return 0
+
+
+def served(
+    app: ASGIApp, settings: configuration.Settings, *, host: str, port: int, uds: str | None = None
+) -> uvicorn.Config:
+    """How the server serves an application."""
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -59,12 +72,6 @@ def run(settings: configuration.Settings, *, host: str, port: int, uds: str | No
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACEFUL_S,
     )
-    servers.append(uvicorn.Server(config))
-    # uvicorn raises the signal again once it has stopped in order: every stop would look like a death.
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: None)
-    servers[0].run()
-    return 0
 
 
 def _connections() -> int:
