@@ -58,7 +58,7 @@ Status = Annotated[
 async def create_webhook(request: Request, who: Postmaster, desk: AtDesk) -> Response:
     """It hears of every job of the project from now on, beside the job's own `webhook_url`. Up to 50 in a project."""
     fields = body.parse(await body.read(request))
-    made = await run_in_threadpool(flow.create, desk.context, who.project_id, fields)
+    made = await run_in_threadpool(flow.create, desk.context, who.project_id, fields, who.by)
     return view.answer(endpoint.shown(made), 201, {"Location": f"{PATH}/{made.endpoint.id}"})
 
 
@@ -105,7 +105,7 @@ def _known(session: Session, *, endpoint_id: str, project_id: str) -> WebhookEnd
 async def change_webhook(request: Request, who: Postmaster, endpoint_id: EndpointId, desk: AtDesk) -> Response:
     """What is not given stays as it is. What waits goes to the new `url`; `enabled: true` sends what was held."""
     fields = body.parse(await body.read(request))
-    changed = await run_in_threadpool(flow.change, desk.context, who.project_id, endpoint_id, fields)
+    changed = await run_in_threadpool(flow.change, desk.context, who.project_id, endpoint_id, fields, who.by)
     return view.answer(document.endpoint(changed))
 
 
@@ -117,7 +117,7 @@ async def change_webhook(request: Request, who: Postmaster, endpoint_id: Endpoin
 )
 async def delete_webhook(who: Postmaster, endpoint_id: EndpointId, desk: AtDesk) -> Response:
     """Nothing more is sent to it, and what waits is cancelled."""
-    await run_in_threadpool(flow.remove, desk.context, who.project_id, endpoint_id)
+    await run_in_threadpool(flow.remove, desk.context, who.project_id, endpoint_id, who.by)
     return Response(status_code=204)
 
 
@@ -131,7 +131,7 @@ async def delete_webhook(who: Postmaster, endpoint_id: EndpointId, desk: AtDesk)
 )
 async def rotate_webhook_secret(who: Postmaster, endpoint_id: EndpointId, desk: AtDesk) -> Response:
     """The old one signs along for 24 hours."""
-    made = await run_in_threadpool(flow.rotate, desk.context, who.project_id, endpoint_id)
+    made = await run_in_threadpool(flow.rotate, desk.context, who.project_id, endpoint_id, who.by)
     return view.answer(endpoint.shown(made))
 
 
@@ -152,7 +152,7 @@ async def rotate_webhook_secret(who: Postmaster, endpoint_id: EndpointId, desk: 
 )
 async def ping_webhook(who: Postmaster, endpoint_id: EndpointId, desk: AtDesk) -> Response:
     """Signed, sent and recorded as any other event, whatever the endpoint asked for; also where it is disabled."""
-    delivery = await run_in_threadpool(flow.ping, desk.context, who.project_id, endpoint_id)
+    delivery = await run_in_threadpool(flow.ping, desk.context, who.project_id, endpoint_id, who.by)
     shown = await desk.read(lambda session: rendered(session, [delivery])[0])
     return view.answer(shown, 202, {"Location": f"/v1/deliveries/{delivery.id}"})
 
@@ -173,7 +173,7 @@ async def replay_webhook(request: Request, who: Postmaster, endpoint_id: Endpoin
     What a disabled endpoint has held goes once, and is held again where that fails.
     """
     fields = body.parse(await body.read(request))
-    found = await run_in_threadpool(flow.replay, desk.context, who.project_id, endpoint_id, fields)
+    found = await run_in_threadpool(flow.replay, desk.context, who.project_id, endpoint_id, fields, who.by)
     return view.answer(document.endpoint(found), 202)
 
 

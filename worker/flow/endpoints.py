@@ -18,7 +18,8 @@ from worker.flow import health, receivers, wake
 from worker.models import Delivery, WebhookEndpoint
 from worker.options import Endpoint, EndpointChange, Replay
 from worker.states import PING
-from worker.store import endpoints, outbox, projects
+from worker.store import audit, endpoints, outbox, projects
+from worker.store.audit import Actor
 from worker.telemetry import log
 from worker.webhooks import signing
 from worker.webhooks.address import check_url
@@ -37,7 +38,7 @@ class Shown:
     headers: dict[str, str]
 
 
-def create(context: Context, project_id: str, fields: Mapping[str, Any]) -> Shown:
+def create(context: Context, project_id: str, fields: Mapping[str, Any], by: Actor | None = None) -> Shown:
     """Register an endpoint; raises Invalid, and Conflict where the project has as many as it may."""
     asked, now, secret = options.asked(Endpoint, fields), context.clock(), signing.new_secret()
     values = _checked(context, asked, asked.model_fields_set | {"url", "headers"})
@@ -52,11 +53,14 @@ def create(context: Context, project_id: str, fields: Mapping[str, Any]) -> Show
         if endpoints.number(session, project_id) >= MAX_ENDPOINTS:
             raise Conflict(f"a project has at most {MAX_ENDPOINTS} webhook endpoints")
         endpoints.add(session, endpoint)
+        audit.note(session, by, audit.ENDPOINT_CREATED, project_id=project_id, subject=endpoint.id, now=now)
     _tell("create", endpoint)
     return Shown(endpoint, secret, asked.headers or {})
 
 
-def change(context: Context, project_id: str, endpoint_id: str, fields: Mapping[str, Any]) -> WebhookEndpoint:
+def change(
+    context: Context, project_id: str, endpoint_id: str, fields: Mapping[str, Any], by: Actor | None = None
+) -> WebhookEndpoint:
     """Change what is given; enabling sends what was held. Raises NotFound, Invalid."""
     asked = options.asked(EndpointChange, fields)
     values, now = _checked(context, asked, asked.model_fields_set), context.clock()
@@ -71,21 +75,23 @@ def change(context: Context, project_id: str, endpoint_id: str, fields: Mapping[
                 health.enable(endpoint, now)
             else:
                 health.disable(endpoint, health.OWNER, now)
+        audit.note(session, by, audit.ENDPOINT_CHANGED, project_id=project_id, subject=endpoint_id, now=now)
     _tell("change", endpoint)
     return endpoint
 
 
-def remove(context: Context, project_id: str, endpoint_id: str) -> None:
+def remove(context: Context, project_id: str, endpoint_id: str, by: Actor | None = None) -> None:
     """Delete an endpoint: nothing more is sent to it, and the sweep cancels what waits. Raises NotFound."""
     now = context.clock()
     with context.database.write() as session:
         endpoint = endpoints.empty(session, endpoint_id, project_id, now)
-    if endpoint is None:
-        raise NotFound("no such webhook endpoint")
+        if endpoint is None:
+            raise NotFound("no such webhook endpoint")
+        audit.note(session, by, audit.ENDPOINT_DELETED, project_id=project_id, subject=endpoint_id, now=now)
     _tell("delete", endpoint)
 
 
-def rotate(context: Context, project_id: str, endpoint_id: str) -> Shown:
+def rotate(context: Context, project_id: str, endpoint_id: str, by: Actor | None = None) -> Shown:
     """A new secret; the old one signs along for 24 hours. Raises NotFound."""
     secret, now = signing.new_secret(), context.clock()
     with context.database.write() as session:
@@ -94,11 +100,12 @@ def rotate(context: Context, project_id: str, endpoint_id: str) -> Shown:
             raise NotFound("no such webhook endpoint")
         endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now + projects.OVERLAP
         endpoint.secret = context.vault.seal(secret)
+        audit.note(session, by, audit.ENDPOINT_ROTATED, project_id=project_id, subject=endpoint_id, now=now)
     _tell("rotate", endpoint)
     return Shown(endpoint, secret, opened(context, endpoint))
 
 
-def ping(context: Context, project_id: str, endpoint_id: str) -> Delivery:
+def ping(context: Context, project_id: str, endpoint_id: str, by: Actor | None = None) -> Delivery:
     """Send a `webhook.ping` as any other event, also to a disabled endpoint. Raises NotFound."""
     now = context.clock()
     with context.database.write() as session:
@@ -108,12 +115,15 @@ def ping(context: Context, project_id: str, endpoint_id: str) -> Delivery:
         body = document.notice(PING, document.endpoint(endpoint), now)
         (delivery,) = outbox.announce(session, [endpoint], PING, body, now)
         delivery.is_asked = True
+        audit.note(session, by, audit.ENDPOINT_PINGED, project_id=project_id, subject=endpoint_id, now=now)
     wake.batches(context, DELIVER, 1)
     _tell("ping", endpoint)
     return delivery
 
 
-def replay(context: Context, project_id: str, endpoint_id: str, fields: Mapping[str, Any]) -> WebhookEndpoint:
+def replay(
+    context: Context, project_id: str, endpoint_id: str, fields: Mapping[str, Any], by: Actor | None = None
+) -> WebhookEndpoint:
     """Send everything that failed or is held since a moment once more, some at once, the rest by the sweep.
 
     Also what a disabled endpoint has held: it goes once, and is held again where that fails. Raises NotFound, Invalid.
@@ -128,6 +138,7 @@ def replay(context: Context, project_id: str, endpoint_id: str, fields: Mapping[
         endpoint.replay_until = _id_at(now, after_ms=1)
         if receivers.go_on(session, endpoint, now) or health.is_paused(endpoint):
             endpoint.due_at = now
+        audit.note(session, by, audit.ENDPOINT_REPLAYED, project_id=project_id, subject=endpoint_id, now=now)
     wake.batches(context, DELIVER, 1)
     _tell("replay", endpoint)
     return endpoint

@@ -19,6 +19,8 @@ ADOPTED, RESPONDED = "job.adopt", "job.respond"
 CANCELLED, DELETED = "job.cancel", "job.delete"
 UPLOADED, REDELIVERED, SECRET_ROTATED = "file.upload", "delivery.redeliver", "secret.rotate"
 KEY_CREATED, KEY_ROTATED, KEY_REVOKED = "key.create", "key.rotate", "key.revoke"
+ENDPOINT_CREATED, ENDPOINT_CHANGED, ENDPOINT_DELETED = "endpoint.create", "endpoint.change", "endpoint.delete"
+ENDPOINT_ROTATED, ENDPOINT_PINGED, ENDPOINT_REPLAYED = "endpoint.rotate", "endpoint.ping", "endpoint.replay"
 PROJECT_CREATED, PROJECT_LIMITED = "project.create", "project.limits"
 GATE_PAUSED, GATE_RESUMED = "gate.pause", "gate.resume"
 

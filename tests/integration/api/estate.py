@@ -36,6 +36,7 @@ class Estate:
     jobs: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     deliveries: list[str] = field(default_factory=list)
+    endpoints: list[str] = field(default_factory=list)
     cursors: dict[str, str] = field(default_factory=dict)
     file: str = f"files/{MARK}"
     environment: str = f"environments/{MARK}"
@@ -48,6 +49,7 @@ class Estate:
             "job_id": self.jobs,
             "conversation_id": self.jobs[:2],
             "delivery_id": self.deliveries,
+            "endpoint_id": self.endpoints,
             "interaction_id": named,
             "number": ["0"],
             "version": ["v1beta"],
@@ -103,12 +105,23 @@ class Estate:
 
     def secrets(self) -> list[str]:
         """What no answer to anybody else may hold."""
-        return [MARK, *self.jobs, *self.runs, *self.deliveries, self.tenant.project_id, self.tenant.key_id]
+        return [
+            MARK,
+            *self.jobs,
+            *self.runs,
+            *self.deliveries,
+            *self.endpoints,
+            self.tenant.project_id,
+            self.tenant.key_id,
+        ]
 
 
 def rich(server: Server) -> Estate:
     """Jobs in many statuses, deliveries, a conversation, artifacts, holdings, tokens, idempotency keys."""
     estate, worker = Estate(server.tenant()), Worker(server.context)
+    for _ in range(2):
+        made = {"url": HOOK, "description": MARK, "headers": {"X-Mark": MARK}}
+        estate.endpoints.append(estate.tenant.post("/v1/webhooks", made).json()["id"])
     _jobs(server, estate, worker)
     _outside(server, estate)
     lists = {
@@ -117,6 +130,8 @@ def rich(server: Server) -> Estate:
         "conversation": f"/v1/conversations/{estate.jobs[0]}",
         "usage": "/v1/usage?group_by=job&from=2020-01-01T00:00:00Z",
         "audit": "/v1/audit",
+        "endpoints": "/v1/webhooks",
+        "sent": f"/v1/webhooks/{estate.endpoints[0]}/deliveries",
         "events": f"/v1/jobs/{estate.jobs[0]}/events",
     }
     for name, path in lists.items():

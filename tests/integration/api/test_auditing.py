@@ -95,6 +95,21 @@ def test_every_deed_over_http_is_noted(server: Server, tenant: Tenant, worker: W
     ]
 
 
+def test_what_is_done_to_endpoints_is_noted(tenant: Tenant) -> None:
+    fields = {"url": "https://hooks.example.com/x?token=a-secret"}
+    name = tenant.post("/v1/webhooks", fields).json()["id"]
+    assert tenant.http.patch(f"/v1/webhooks/{name}", json={"enabled": False}).status_code == 200
+    assert tenant.post(f"/v1/webhooks/{name}/rotate-secret").status_code == 200
+    assert tenant.post(f"/v1/webhooks/{name}/ping").status_code == 202
+    assert tenant.post(f"/v1/webhooks/{name}/replay", {"since": "2026-01-01T00:00:00Z"}).status_code == 202
+    assert tenant.http.delete(f"/v1/webhooks/{name}").status_code == 204
+    assert tenant.http.delete(f"/v1/webhooks/{name}").status_code == 404
+
+    deeds = ("delete", "replay", "ping", "rotate", "change", "create")
+    assert told(tenant) == [(f"endpoint.{deed}", name) for deed in deeds]
+    assert "a-secret" not in tenant.get("/v1/audit").text
+
+
 def test_a_plan_s_approval_is_noted_as_one(tenant: Tenant, worker: Worker) -> None:
     planning = {"type": "deep-research", "collaborative_planning": True}
     research = {"agent": "deep-research-preview-04-2026", "input": "Owls.", "agent_config": planning}
