@@ -1,6 +1,6 @@
 """Delivering: signed, in the job's own transaction, by the ladder, at least once, and no receiver delays another."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -194,15 +194,26 @@ def test_a_receiver_that_hangs_delays_nobody_else(engine: Engine, hooks: Hooks) 
     assert len(claimed) <= deliver.BATCH
 
 
-def test_a_receiver_that_fails_is_tried_one_at_a_time_while_others_are_served(engine: Engine, hooks: Hooks) -> None:
-    many(engine, 100, hooks.url("/dead"), "127.0.0.1")
-    many(engine, 100, hooks.url("/alive", "localhost"), "localhost")
-    hooks.answers["/dead"] = [Say(500)]
+def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_all_gets_more(engine: Engine) -> None:
+    many(engine, 9, "http://127.0.0.1:9/in", "dead")
+    sending = deliver._Round()
+    _, sent = deliver._claim(engine.context, 64, set())
 
-    assert engine.deliver()["delivered"] == 100
+    def room() -> int:
+        """How many may be under way before the host has its share."""
+        sending.under_way = {}
+        while "dead" not in sending.crowded():
+            sending.under_way[Future()] = sent[0]
+        return len(sending.under_way)
 
-    places = [place for place, got in enumerate(hooks.got) if got.path == "/alive"]
-    assert places[-1] < 160
+    assert room() == deliver.PER_HOST
+    for kind in (ReplyKind.HTTP, ReplyKind.TIMEOUT, ReplyKind.BUSY, ReplyKind.HTTP, ReplyKind.CONNECT):
+        sending.note("dead", kind)
+    assert room() == deliver.PER_HOST
+    sending.note("dead", ReplyKind.HTTP)
+    assert room() == 1
+    sending.note("dead", ReplyKind.OK)
+    assert room() == deliver.AHEAD
 
 
 def test_what_waits_too_long_for_a_hanging_host_is_put_back(engine: Engine, hooks: Hooks) -> None:
