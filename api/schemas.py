@@ -248,7 +248,7 @@ class Delivery(BaseModel):
     object: Literal["delivery"]
     job_id: str | None = Field(description="Null for `webhook.ping` and `endpoint.disabled`.")
     event_id: str = Field(description="What the receiver sees as `webhook-id`.")
-    event_type: EventType | None = Field(description="Null where its job was deleted.")
+    event_type: EventType | None = Field(description="Null where an older release wrote it and its job was deleted.")
     endpoint_id: str | None = Field(description="Null where it goes to a job's own URL.")
     url: str
     status: Literal["pending", "delivered", "exhausted", "held", "cancelled"]

@@ -77,7 +77,7 @@ def test_what_is_left_of_a_deleted_jobs_delivery_can_be_read(tenant: Tenant, del
 
     left = tenant.get(f"/v1/deliveries/{delivery['id']}").json()
 
-    assert (left["status"], left["url"], left["event_type"], left["attempts"]) == ("cancelled", "", None, [])
+    assert (left["status"], left["url"], left["event_type"], left["attempts"]) == ("cancelled", "", "job.completed", [])
     assert tenant.post(f"/v1/deliveries/{delivery['id']}/redeliver").status_code == 409
 
 
