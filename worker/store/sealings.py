@@ -5,11 +5,12 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col
 
-from worker.models import JobInput, Project, Sealing
+from worker.models import JobInput, Project, Sealing, WebhookEndpoint
 
 SECRETS: dict[type[SQLModel], tuple[str, ...]] = {
     Sealing: ("sealed",),
     Project: ("webhook_secret", "old_webhook_secret"),
+    WebhookEndpoint: ("secret", "old_secret", "headers"),
 }
 """Columns of a few small rows. Documents are of a type of their own, which seals whatever is written."""
 
@@ -21,7 +22,8 @@ def secrets(session: Session, reseal: Callable[[bytes], bytes]) -> int:
         for row in session.scalars(sa.select(table).with_for_update()):
             for name in names:
                 sealed: bytes | None = getattr(row, name)
-                if sealed is not None:
+                # Of a deleted endpoint the secret is empty.
+                if sealed:
                     setattr(row, name, reseal(sealed))
                     done += 1
     session.flush()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,14 +13,14 @@ from tests.factories import NOW
 from tests.integration.store.conftest import Store
 from worker.database import Database
 from worker.errors import SettingsError
-from worker.models import JobInput, Sealed
+from worker.models import JobInput, Sealed, WebhookEndpoint
 from worker.settings import Settings
 from worker.store import jobs, projects, sealings
 from worker.vault import Vault
 
 OLD, NEW = "the key of last year", "the key of this year"
 BODY = b'{"input": "What is left of the moa?"}'
-DOCUMENTS = {"result.outcome", "result.raw", "event.payload"}
+DOCUMENTS = {"result.outcome", "result.raw", "event.payload", "delivery.body"}
 """Bytes that hold no secrets."""
 
 
@@ -66,6 +67,16 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
         project = projects.create_project(session, "a", sealed_secret=old.seal("whsec_a"), now=NOW)
         projects.rotate_secret(session, project.id, sealed_secret=old.seal("whsec_b"), now=NOW)
         projects.add_sealing(session, "check", old.seal("check"))
+        for name, secret, headers in (("live", old.seal("whsec_c"), old.seal("{}")), ("deleted", b"", None)):
+            kept: dict[str, Any] = {
+                "id": name,
+                "project_id": project.id,
+                "url": "",
+                "host": "",
+                "header_names": [],
+                "created_at": NOW,
+            }
+            session.add(WebhookEndpoint(secret=secret, headers=headers, **kept))
         session.add_all([JobInput(job_id=job_id, turn=1, body=BODY) for job_id in job_ids])
 
     found = [("", 0)]
@@ -81,6 +92,10 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
         assert [jobs.body(session, job_id, 1) for job_id in job_ids] == [BODY] * 5
         secrets = projects.live_secrets(projects.several(session, [project.id])[0], NOW)
         assert [Vault(SecretStr(NEW)).open(one) for one in secrets] == ["whsec_b", "whsec_a"]
+        live, deleted = (session.get_one(WebhookEndpoint, name) for name in ("live", "deleted"))
+        assert Vault(SecretStr(NEW)).open(live.secret) == "whsec_c"
+        assert Vault(SecretStr(NEW)).open(live.headers or b"") == "{}"
+        assert (deleted.secret, deleted.headers) == (b"", None)
     with keyed(store, OLD) as database, database.read() as session, pytest.raises(SettingsError):
         jobs.body(session, job_ids[0], 1)
 
