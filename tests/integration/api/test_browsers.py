@@ -1,5 +1,7 @@
 """What browsers are told: nothing of an answer runs, is guessed at, is kept, or is open to another origin."""
 
+from collections import defaultdict
+
 import pytest
 
 from tests.integration.api.engine import Worker
@@ -13,8 +15,8 @@ def test_every_answer_says_what_a_browser_may_do_with_it(sqlite_server: Server, 
     job_id = guest.submit()["id"]
     local.complete(job_id, output_text="Hello.")
     paths = [path for path, calls in sqlite_server.contract.document["paths"].items() if "get" in calls]
-    names = {"job_id": job_id, "conversation_id": job_id, "interaction_id": job_id}
-    concrete = [path.format(**names, version="v1", delivery_id="dlv_0", number="0") for path in paths]
+    names = {"job_id": job_id, "conversation_id": job_id, "interaction_id": job_id, "version": "v1"}
+    concrete = [path.format_map(defaultdict(lambda: "0", names)) for path in paths]
 
     answers = {path: guest.get(path) for path in [*concrete, "/", "/docs", "/openapi.json", "/nowhere"]}
 
