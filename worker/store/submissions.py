@@ -60,6 +60,8 @@ def previous(session: Session, job_ids: Collection[str]) -> tuple[dict[str, Job]
     The others are kept from ending until the new ones are committed. Nobody is waited for: whoever changes several jobs
     takes them in an order of its own, and may come to wait for one that is held here.
     """
+    if not job_ids:
+        return {}, set()
     wanted = sa.select(Job).where(col(Job.id).in_(job_ids)).execution_options(populate_existing=True)
     found = {job.id: job for job in session.scalars(wanted.with_for_update(read=True, skip_locked=True))}
     missed = [job_id for job_id in job_ids if job_id not in found]
