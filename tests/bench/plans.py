@@ -25,7 +25,6 @@ CALLS: dict[str, Call] = {
     "count in flight": lambda s, _: jobs.in_flight(s, factories.MODEL),
     "count queued": lambda s, _: jobs.queued(s),
     "claim deliveries": lambda s, now: deliveries.claim(s, claim="c", now=now, until=now, limit=64, skip_hosts={"x"}),
-    "next delivery": lambda s, _: deliveries.next_due(s),
     "prune jobs": lambda s, now: removals.old_jobs(s, now - timedelta(days=90), 500),
     "prune results": lambda s, now: results.expired(s, now, 500),
 }

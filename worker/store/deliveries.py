@@ -129,12 +129,6 @@ def log(session: Session, attempts_made: Sequence[DeliveryAttempt]) -> None:
     session.flush()
 
 
-def next_due(session: Session) -> datetime | None:
-    """When the next delivery is due; None when none waits."""
-    due = sa.select(col(Delivery.due_at)).where(sa.text("status = 'pending'"), col(Delivery.due_at).is_not(None))
-    return session.execute(due.order_by(col(Delivery.due_at)).limit(1)).scalar_one_or_none()
-
-
 def due_count(session: Session, now: datetime, limit: int) -> int:
     """How many deliveries are due, counted no further than `limit`."""
     due = sa.select(col(Delivery.id)).where(sa.text("status = 'pending'"), col(Delivery.due_at) <= now).limit(limit)

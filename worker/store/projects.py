@@ -85,21 +85,6 @@ def has_key(session: Session, digest: str) -> bool:
     return session.execute(sa.select(col(ApiKey.id)).where(col(ApiKey.digest) == digest)).first() is not None
 
 
-def by_key(session: Session, digest: str, now: datetime) -> tuple[Project, ApiKey] | None:
-    """Who holds this key; None where it does not exist, is revoked or has expired."""
-    statement = (
-        sa.select(Project, ApiKey)
-        .join(ApiKey, col(ApiKey.project_id) == col(Project.id))
-        .where(
-            col(ApiKey.digest) == digest,
-            col(ApiKey.revoked_at).is_(None),
-            sa.or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > now),
-        )
-    )
-    found = session.execute(statement).one_or_none()
-    return (found[0], found[1]) if found else None
-
-
 def touch_key(session: Session, key_id: str, now: datetime) -> None:
     """Remember when the key was last used."""
     session.execute(sa.update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=now))

@@ -84,7 +84,6 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
         "ix_delivery_due",
         lambda s: deliveries.claim(s, claim="c", now=NOW, until=UNTIL, limit=64, skip_hosts={"dead"}),
     ),
-    "next delivery": ("ix_delivery_due", deliveries.next_due),
     "due count": ("ix_delivery_due", lambda s: deliveries.due_count(s, NOW, 1)),
     "old jobs": ("ix_job_finished", lambda s: removals.old_jobs(s, NOW - timedelta(days=300), 500)),
     "owed usage": ("ix_interaction_usage", lambda s: interactions.claim_owed(s, NOW, {1: UNTIL}, 100)),
