@@ -38,6 +38,10 @@ def received(stack: Stack, job_id: str) -> list[str]:
     return [event["type"] for event in events if event["job_id"] == job_id and event["verified"]]
 
 
+def verified(stack: Stack) -> set[str]:
+    return {event["event_id"] for event in stack.call(f"{stack.receiver}/events.json")["events"] if event["verified"]}
+
+
 def refusal(folder: Path, *options: str, **variables: str) -> tuple[int, str]:
     status = start(folder, *options, **variables).wait(30)
     return status, (folder / "err").read_text().strip()
@@ -77,6 +81,14 @@ def test_a_job_is_done_and_its_verified_webhook_arrives(stack: Stack) -> None:
     job = stack.post("/v1/jobs", body)
 
     eventually(lambda: received(stack, job["id"]) == ["job.completed"], within_s=30, what="the webhook")
+
+
+def test_what_a_registered_endpoint_is_sent_is_verified_too(stack: Stack) -> None:
+    endpoint = stack.post("/v1/webhooks", {"url": f"{stack.receiver}/hook", "events": ["endpoint.disabled"]})
+
+    ping = stack.post(f"/v1/webhooks/{endpoint['id']}/ping", {})
+
+    eventually(lambda: ping["event_id"] in verified(stack), within_s=30, what="the ping")
 
 
 def test_no_secret_is_on_a_command_line_or_in_a_log(stack: Stack) -> None:

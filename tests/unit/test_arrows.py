@@ -38,7 +38,7 @@ ARROWS = {
     "tasks": "app context errors flow telemetry",
     "ticker": "app context errors flow store tasks telemetry",
     "process": "app context errors heap retired settings tasks telemetry ticker",
-    "dev": "app context database errors keys retired settings vault",
+    "dev": "app context database errors keys retired settings store vault",
     "cli": "app context database dev errors gemini keys models process retired settings states store vault webhooks",
     "api": (
         "app context database document errors flow gemini heap ids keys models notify options retired retry settings"

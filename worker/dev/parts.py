@@ -2,11 +2,11 @@
 
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from subprocess import Popen
 
 from worker.app import FAILURES, build
-from worker.dev import keyring, ports
+from worker.dev import ports
 from worker.dev.logs import Log
 from worker.dev.redis import EmbeddedRedis
 from worker.dev.supervisor import Part
@@ -35,12 +35,11 @@ def simulator(port: int, around: Surroundings) -> Part:
 
 
 def receiver(around: Surroundings) -> Part:
-    """The page that shows webhooks; it asks the API for the secret to verify them with."""
+    """The page that shows webhooks."""
     port = around.receiver_port
-    access = {"NIGHTDESK_URL": around.api_url, "NIGHTDESK_API_KEY": around.environment[keyring.API_KEY]}
     command = ("-m", "worker.dev.receiver", f"--host={ports.LOOPBACK}", f"--port={port}")
     is_ready = _opens(ports.LOOPBACK, port, "/healthz")
-    return _part("receiver", command, around, is_ready, rank=SERVING, variables=access)
+    return _part("receiver", command, around, is_ready, rank=SERVING)
 
 
 def api(around: Surroundings) -> Part:
@@ -73,14 +72,12 @@ def _part(
     *,
     rank: int = SERVED,
     stop_s: float = 10.0,
-    variables: Mapping[str, str] | None = None,
 ) -> Part:
     log = Log(around.logs / f"{name}.log")
-    environment = {**around.environment, **(variables or {})}
 
     def launch() -> Popen[bytes]:
         with log.open() as sink:
-            return spawn([sys.executable, *command], stdout=sink, stderr=sink, env=environment)
+            return spawn([sys.executable, *command], stdout=sink, stderr=sink, env=around.environment)
 
     return Part(name=name, launch=launch, is_ready=is_ready, log=log, rank=rank, stop_s=stop_s)
 

@@ -6,7 +6,6 @@ Keeps everything in memory and prints one line for each event, never its payload
 import argparse
 import asyncio
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,20 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-import aiohttp
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from worker.database import Database
 from worker.dev.receiver_page import PAGE, content_security_policy
+from worker.errors import Unavailable
+from worker.settings import load
+from worker.store import sealings
+from worker.vault import Vault
 
-API_URL = "http://127.0.0.1:8000"
 KEPT = 100
+SECRETS = 1_000
+"""So many are tried at most, those of the newest endpoints first."""
+
 MAX_BODY = 2 * 1024 * 1024
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
@@ -29,52 +34,28 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer
 class Secrets(Protocol):
     """Gives the live signing secrets; none while they cannot be had."""
 
-    async def __call__(self, *, afresh: bool) -> Sequence[str]:
-        """Return the secrets; `afresh` asks for them anew, after a rotation."""
+    async def __call__(self) -> Sequence[str]:
+        """Return the secrets."""
         ...
 
 
-class FixedSecret:
-    """A secret that is known from the start."""
+class StoredSecrets:
+    """The secrets of all projects and endpoints, from the database of the same machine: the API shows some but once."""
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
 
-    async def __call__(self, *, afresh: bool) -> Sequence[str]:  # noqa: ARG002 (nothing to renew)
-        """Return the one secret."""
-        return [self._secret]
+    async def __call__(self) -> Sequence[str]:
+        """Return those that sign now."""
+        return await asyncio.to_thread(self._read)
 
-
-class FetchedSecret:
-    """The project's secret, fetched from the API when the first event arrives: the API may start after us."""
-
-    def __init__(self, api_url: str, api_key: str, *, tries: int = 3, pause_s: float = 0.5) -> None:
-        self._url = api_url.rstrip("/") + "/v1/webhook-secret"
-        self._headers = {"Authorization": f"Bearer {api_key}"}
-        self._tries = tries
-        self._pause_s = pause_s
-        self._known: list[str] = []
-
-    async def __call__(self, *, afresh: bool) -> Sequence[str]:
-        """Return the secret, fetching it where it is not known; the old one stays while the API does not answer."""
-        for attempt in range(self._tries if afresh or not self._known else 0):
-            if attempt:
-                await asyncio.sleep(self._pause_s)
-            if secret := await self._fetch():
-                self._known = [secret]
-                break
-        return self._known
-
-    async def _fetch(self) -> str | None:
+    def _read(self) -> list[str]:
         try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
-                session.get(self._url, headers=self._headers, allow_redirects=False) as answer,
-            ):
-                secret = (await answer.json())["secret"] if answer.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError):
-            return None
-        return secret if isinstance(secret, str) else None
+            with self._database.read() as session:
+                return [self._vault.open(sealed) for sealed in sealings.signing(session, SECRETS)]
+        except Unavailable:
+            return []
 
 
 class Verdict(StrEnum):
@@ -82,7 +63,7 @@ class Verdict(StrEnum):
 
     VERIFIED = "verified"
     MISMATCH = "signature does not match"
-    UNKNOWN = "signing secret not available yet"
+    UNKNOWN = "signing secrets not available yet"
 
 
 _ANSWERS = {Verdict.VERIFIED: 204, Verdict.MISMATCH: 401, Verdict.UNKNOWN: 503}
@@ -136,12 +117,10 @@ class Receiver:
         return web.json_response({"status": "ok"}, headers=_HEADERS)
 
     async def _verify(self, body: bytes, headers: Mapping[str, str]) -> Verdict:
-        known = await self._secrets(afresh=False)
+        known = await self._secrets()
         if not known:
             return Verdict.UNKNOWN
-        if _matches(body, headers, known) or _matches(body, headers, await self._secrets(afresh=True)):
-            return Verdict.VERIFIED
-        return Verdict.MISMATCH
+        return Verdict.VERIFIED if _matches(body, headers, known) else Verdict.MISMATCH
 
 
 def build_receiver(secrets: Secrets, *, say: Callable[[str], None] = print) -> web.Application:
@@ -216,12 +195,13 @@ def _word(value: object) -> str:
 
 
 def main() -> None:
-    """Serve with the secret of the API at NIGHTDESK_URL, whose key is NIGHTDESK_API_KEY."""
+    """Serve with the secrets of the installation whose settings are in the environment."""
     options = argparse.ArgumentParser(prog="receiver", description="Shows and verifies webhooks.")
     options.add_argument("--host", default="127.0.0.1")
     options.add_argument("--port", type=int, default=8090)
     chosen = options.parse_args()
-    secrets = FetchedSecret(os.environ.get("NIGHTDESK_URL", API_URL), os.environ.get("NIGHTDESK_API_KEY", ""))
+    settings = load()
+    secrets = StoredSecrets(Database(settings.database), Vault(settings.encryption_key))
     run(chosen.host, chosen.port, secrets=secrets)
 
 

@@ -30,6 +30,13 @@ def secrets(session: Session, reseal: Callable[[bytes], bytes]) -> int:
     return done
 
 
+def signing(session: Session, limit: int) -> list[bytes]:
+    """The secrets that webhooks are signed with now, those of the newest endpoints first, then the projects'."""
+    alive = sa.select(col(WebhookEndpoint.secret)).where(col(WebhookEndpoint.deleted_at).is_(None))
+    newest = session.scalars(alive.order_by(col(WebhookEndpoint.id).desc()).limit(limit)).all()
+    return [*newest, *session.scalars(sa.select(col(Project.webhook_secret)).limit(limit))]
+
+
 def rewrite(session: Session, *, after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
     """Write the next requests after a (job, turn) as they are, sealed by the present key; gives back which."""
     place = (col(JobInput.job_id), col(JobInput.turn))

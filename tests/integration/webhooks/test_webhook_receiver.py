@@ -8,22 +8,39 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from pydantic import SecretStr
 
+from tests.factories import NOW
 from tests.integration.webhooks.listener import egress
-from worker.dev.receiver import FetchedSecret, FixedSecret, Secrets, build_receiver
+from worker.database import Database
+from worker.dev.receiver import Secrets, StoredSecrets, build_receiver
+from worker.models import WebhookEndpoint
+from worker.store import projects
+from worker.vault import Vault
 from worker.webhooks.reply import ReplyKind
 from worker.webhooks.signing import new_secret, sign
 
 pytestmark = pytest.mark.anyio
 
 SECRET = new_secret()
+KEY = SecretStr("sealed in the tests of the receiver")
 BODY = b'{"type":"job.completed","data":{"id":"job_1","status":"completed","output_text":"# Report"}}'
 
 Client = TestClient[web.Request, web.Application]
+
+
+async def known() -> list[str]:
+    return [SECRET]
+
+
+def registered(project_id: str, name: str, secret: bytes, **values: Any) -> WebhookEndpoint:
+    of: dict[str, Any] = {"project_id": project_id, "url": "", "host": "", "header_names": [], "created_at": NOW}
+    return WebhookEndpoint(id=name, secret=secret, **(of | values))
 
 
 @asynccontextmanager
@@ -46,33 +63,9 @@ async def shown(client: Client, after: str = "0") -> list[dict[str, object]]:
         return events
 
 
-class Api:
-    """An API that gives the project's secret to whoever has the key, once it has one."""
-
-    def __init__(self) -> None:
-        self.secret: str | None = None
-        self.asked = 0
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked += 1
-        if request.headers.get("Authorization") != "Bearer nd_key":
-            return web.json_response({"code": "unauthenticated"}, status=401)
-        if self.secret is None:
-            return web.json_response({"code": "unavailable"}, status=503)
-        return web.json_response({"secret": self.secret})
-
-
-@asynccontextmanager
-async def serving(api: Api) -> AsyncIterator[str]:
-    app = web.Application()
-    app.add_routes([web.get("/v1/webhook-secret", api.answer)])
-    async with TestServer(app) as server:
-        yield str(server.make_url("/"))
-
-
 async def test_an_event_sent_by_the_egress_is_verified_and_shown() -> None:
     lines: list[str] = []
-    async with receiving(FixedSecret(SECRET), lines) as client, egress() as out:
+    async with receiving(known, lines) as client, egress() as out:
         sent_at = datetime.now(UTC)
         headers = sign([new_secret(), SECRET], event_id="evt_1", sent_at=sent_at, body=BODY)
         reply = await out.post(str(client.make_url("/hook")), BODY, headers, sent_at=sent_at)
@@ -91,7 +84,7 @@ async def test_an_event_sent_by_the_egress_is_verified_and_shown() -> None:
 
 
 async def test_an_event_with_another_secret_or_an_old_time_is_shown_as_not_verified() -> None:
-    async with receiving(FixedSecret(SECRET)) as client:
+    async with receiving(known) as client:
         statuses = [await send(client, secret=new_secret()), await send(client, age=timedelta(minutes=6))]
         events = await shown(client)
 
@@ -110,52 +103,47 @@ async def test_an_event_with_another_secret_or_an_old_time_is_shown_as_not_verif
     ],
 )
 async def test_an_event_without_a_readable_signature_is_not_verified(headers: dict[str, str]) -> None:
-    async with receiving(FixedSecret(SECRET)) as client, client.post("/hook", data=BODY, headers=headers) as answer:
+    async with receiving(known) as client, client.post("/hook", data=BODY, headers=headers) as answer:
         assert answer.status == 401
 
 
-async def test_the_secret_is_fetched_with_the_key_when_the_first_event_arrives() -> None:
-    api = Api()
-    api.secret = SECRET
-    async with serving(api) as url, receiving(FetchedSecret(url, "nd_key")) as client:
-        before = api.asked
-        statuses = [await send(client), await send(client)]
+async def test_whatever_the_installation_signs_is_verified(database: Database) -> None:
+    vault, theirs, own, gone = Vault(KEY), new_secret(), new_secret(), new_secret()
+    with database.write() as session:
+        project = projects.create_project(session, "tests", sealed_secret=vault.seal(theirs), now=NOW)
+        session.add(registered(project.id, "whe_1", vault.seal(own)))
+        session.add(registered(project.id, "whe_2", vault.seal(gone), deleted_at=NOW))
+        session.add(registered(project.id, "whe_3", b"", deleted_at=NOW))
 
-    assert (before, api.asked) == (0, 1)
-    assert statuses == [204, 204]
+    async with receiving(StoredSecrets(database, vault)) as client:
+        statuses = [await send(client, secret=secret) for secret in (theirs, own, gone)]
 
-
-async def test_an_event_before_the_secret_can_be_had_is_asked_for_again() -> None:
-    api = Api()
-    async with serving(api) as url, receiving(FetchedSecret(url, "nd_key", tries=2, pause_s=0)) as client:
-        first = await send(client)
-        asked = api.asked
-        api.secret = SECRET
-        second = await send(client)
-
-    assert (first, asked, second) == (503, 2, 204)
+    assert statuses == [204, 204, 401]
 
 
-async def test_a_rotated_secret_is_fetched_anew() -> None:
-    api = Api()
-    api.secret = new_secret()
-    async with serving(api) as url, receiving(FetchedSecret(url, "nd_key")) as client:
-        await send(client, secret=api.secret)
-        api.secret = SECRET
+async def test_a_rotated_secret_is_known_at_once(database: Database) -> None:
+    vault, before, after = Vault(KEY), new_secret(), new_secret()
+    with database.write() as session:
+        project = projects.create_project(session, "tests", sealed_secret=vault.seal(before), now=NOW)
+    async with receiving(StoredSecrets(database, vault)) as client:
+        first = await send(client, secret=before)
+        with database.write() as session:
+            session.merge(project).webhook_secret = vault.seal(after)
+
+        statuses = [await send(client, secret=secret) for secret in (before, after)]
+
+    assert (first, statuses) == (204, [401, 204])
+
+
+async def test_an_event_that_comes_while_there_are_no_secrets_is_asked_for_again(database: Database) -> None:
+    async with receiving(StoredSecrets(database, Vault(KEY))) as client:
         status = await send(client)
 
-    assert status == 204
-
-
-async def test_a_wrong_key_is_no_crash() -> None:
-    api = Api()
-    api.secret = SECRET
-    async with serving(api) as url, receiving(FetchedSecret(url, "nd_other", tries=1)) as client:
-        assert await send(client) == 503
+    assert status == 503
 
 
 async def test_the_last_hundred_are_kept_and_only_what_is_new_is_sent() -> None:
-    async with receiving(FixedSecret(SECRET)) as client:
+    async with receiving(known) as client:
         for _ in range(103):
             await send(client)
         everything, news = await shown(client), await shown(client, after="101")
@@ -182,7 +170,7 @@ async def test_the_last_hundred_are_kept_and_only_what_is_new_is_sent() -> None:
     ],
 )
 async def test_a_body_of_any_kind_is_shown_without_breaking_the_list(body: bytes) -> None:
-    async with receiving(FixedSecret(SECRET)) as client:
+    async with receiving(known) as client:
         async with client.post("/hook", data=body) as answer:
             assert answer.status == 401
         async with client.get("/events.json") as answer:
@@ -194,7 +182,7 @@ async def test_a_body_of_any_kind_is_shown_without_breaking_the_list(body: bytes
 async def test_the_printed_line_holds_no_payload_and_no_control_characters() -> None:
     lines: list[str] = []
     body = b'{"type":"a\\u001b[2J\\n b","data":{"id":"' + b"j" * 500 + b'","output_text":"PRIVATE"}}'
-    async with receiving(FixedSecret(SECRET), lines) as client:
+    async with receiving(known, lines) as client:
         await send(client, body)
 
     [line] = lines
@@ -204,7 +192,7 @@ async def test_the_printed_line_holds_no_payload_and_no_control_characters() -> 
 
 
 async def test_the_page_allows_its_own_script_and_style_and_nothing_else() -> None:
-    async with receiving(FixedSecret(SECRET)) as client, client.get("/") as answer:
+    async with receiving(known) as client, client.get("/") as answer:
         page, policy = await answer.text(), answer.headers["Content-Security-Policy"]
 
     inline = re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", page, re.DOTALL)
@@ -220,7 +208,7 @@ async def test_the_page_allows_its_own_script_and_style_and_nothing_else() -> No
 
 async def test_markup_in_an_event_stays_text() -> None:
     body = b'{"type":"<script>alert(1)</script>","data":{"id":"<b>"}}'
-    async with receiving(FixedSecret(SECRET)) as client:
+    async with receiving(known) as client:
         await send(client, body)
         async with client.get("/events.json") as answer:
             assert answer.content_type == "application/json"
@@ -231,12 +219,12 @@ async def test_markup_in_an_event_stays_text() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_receiver_says_that_it_is_there(method: str) -> None:
-    async with receiving(FixedSecret(SECRET)) as client, client.request(method, "/healthz") as answer:
+    async with receiving(known) as client, client.request(method, "/healthz") as answer:
         assert answer.status == 200
 
 
 async def test_a_body_over_the_limit_is_refused() -> None:
-    async with receiving(FixedSecret(SECRET)) as client:
+    async with receiving(known) as client:
         async with client.post("/hook", data=io.BytesIO(b"a" * 3 * 1024 * 1024)) as answer:
             assert answer.status == 413
         assert await shown(client) == []
