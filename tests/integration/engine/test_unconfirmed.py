@@ -1,17 +1,12 @@
 """Creates whose answer is lost: never a second POST unasked, and never a paid id thrown away."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from tests.integration.engine.engine import AGENT, Engine, Killed
-from worker.errors import Unavailable
+from tests.integration.engine.losing import claimed
 from worker.flow import attempt, claim, start, unconfirmed
-from worker.flow.attempt import Attempt
-from worker.gemini.client import Created
-from worker.models import Interaction
-from worker.store import leftovers
 
 LOST = [
     {"status": 500},
@@ -78,29 +73,6 @@ def test_a_model_whose_answer_was_lost_completes_with_another_run(engine: Engine
     assert (engine.status(job_id), engine.job(job_id).attempt, len(engine.runs())) == ("completed", 2, 2)
 
 
-def claimed(engine: Engine, *, is_sent: bool, **fields: object) -> tuple[str, str]:
-    """A job whose worker died after its claim; gives back its token."""
-    job_id = engine.submit(**fields)
-    (taken,) = claim.claim(engine.context, [job_id])
-    if is_sent:
-        assert claim.mark_sent(engine.context, [taken])
-    return job_id, taken.token
-
-
-def attach(engine: Engine, job_id: str, token: str, created: Created) -> str:
-    """The id of a create comes in; gives back what it is to its job."""
-    return attempt.attach(engine.context, [Attempt(job_id, token, created)])[job_id]
-
-
-def paid(engine: Engine) -> Created:
-    """An interaction that was made upstream."""
-    other = engine.started()
-    upstream_id = engine.job(other).interaction_id or ""
-    with engine.context.database.write() as session:
-        session.delete(session.get_one(Interaction, engine.interactions(other)[0].token))
-    return Created(upstream_id, "in_progress")
-
-
 def test_a_claim_that_ran_out_before_the_post_goes_back_to_the_queue(engine: Engine) -> None:
     job_id, _ = claimed(engine, is_sent=False, agent=AGENT)
 
@@ -132,141 +104,6 @@ def test_a_claim_that_ran_out_after_the_post_is_unconfirmed_and_then_decided(eng
 def test_a_job_is_decided_within_a_minute_of_its_workers_death() -> None:
     assert 40 + unconfirmed.GRACE.total_seconds() < 60
     assert unconfirmed.GRACE.total_seconds() > attempt.RECORD_EVERY_S * 3
-
-
-def test_a_late_id_is_taken_while_the_job_is_unconfirmed(engine: Engine) -> None:
-    job_id, token = claimed(engine, is_sent=True, agent=AGENT)
-    sent_at = engine.job(job_id).sent_at
-    engine.sweep(41)
-    created = paid(engine)
-
-    assert attach(engine, job_id, token, created) == "started"
-
-    job = engine.job(job_id)
-    assert (job.status, job.interaction_id, job.sent_at) == ("in_progress", created.upstream_id, sent_at)
-    assert job.deadline_at is not None
-    assert sent_at is not None
-    assert (job.deadline_at - sent_at).total_seconds() == job.timeout_seconds
-
-
-def test_a_late_id_is_an_orphan_when_another_attempt_runs(engine: Engine) -> None:
-    job_id, token = claimed(engine, is_sent=True)
-    engine.sweep(41)
-    engine.sweep(11)
-    assert engine.start(job_id) == "started"
-    running = engine.job(job_id)
-    created = paid(engine)
-
-    assert attach(engine, job_id, token, created) == "orphan"
-
-    engine.sweep()
-    assert engine.job(job_id).interaction_id == running.interaction_id
-    late = next(one for one in engine.interactions(job_id) if one.token == token)
-    assert (late.upstream_id, late.orphan) == (created.upstream_id, True)
-    engine.control.advance(5)
-    assert engine.runs()[created.upstream_id]["status"] == "cancelled"
-    assert engine.upstream_status(job_id) == "in_progress"
-
-
-def test_a_late_id_of_a_failed_job_is_cancelled_upstream(engine: Engine) -> None:
-    job_id, token = claimed(engine, is_sent=True, agent=AGENT)
-    engine.sweep(41)
-    engine.sweep(11)
-    created = paid(engine)
-
-    assert attach(engine, job_id, token, created) == "orphan"
-
-    engine.sweep()
-    assert engine.status(job_id) == "failed"
-    engine.control.advance(5)
-    assert engine.runs()[created.upstream_id]["status"] == "cancelled"
-
-
-def test_an_orphan_whose_cancel_fails_is_cancelled_again(engine: Engine) -> None:
-    job_id, token = claimed(engine, is_sent=True, agent=AGENT)
-    engine.sweep(41)
-    engine.sweep(11)
-    created = paid(engine)
-    engine.control.fault("cancel", status=500, count=2)
-
-    attach(engine, job_id, token, created)
-    for _ in range(3):
-        engine.sweep(5)
-
-    engine.control.advance(5)
-    assert engine.runs()[created.upstream_id]["status"] == "cancelled"
-
-
-def test_orphans_are_stopped_before_old_deletions_are_tried(engine: Engine) -> None:
-    job_id, token = claimed(engine, is_sent=True, agent=AGENT)
-    engine.sweep(41)
-    engine.sweep(11)
-    created = paid(engine)
-    with engine.context.database.write() as session:
-        leftovers.add(session, [(leftovers.INTERACTION, f"v1_{n}") for n in range(3)], engine.clock())
-    attach(engine, job_id, token, created)
-
-    with engine.context.database.write() as session:
-        first = leftovers.take(session, engine.clock(), engine.clock() + timedelta(seconds=20))
-
-    assert first is not None
-    assert first.name.endswith(created.upstream_id)
-
-
-def test_an_id_recorded_already_is_not_taken_for_an_orphan(engine: Engine) -> None:
-    job_id = engine.started()
-    (interaction,) = engine.interactions(job_id)
-    created = Created(engine.job(job_id).interaction_id or "", "in_progress")
-
-    # The commit was done and only its answer was lost, so the record is tried again.
-    assert attach(engine, job_id, interaction.token, created) == "started"
-
-    assert not engine.interactions(job_id)[0].orphan
-    assert engine.count("cancel") == 0
-
-
-def test_a_refusal_that_comes_late_proves_that_nothing_was_made(engine: Engine) -> None:
-    job_id = engine.submit(agent=AGENT)
-    engine.control.fault("create", status=429, retry_after_s=5)
-    engine.between("gemini").before["create"] = lambda _: engine.sweep(41)
-
-    assert engine.start(job_id) == "refused"
-
-    job = engine.job(job_id)
-    assert (job.status, job.attempt, engine.interactions(job_id)) == ("queued", 1, [])
-    assert job.deadline_at is not None
-
-
-def test_a_paid_id_is_written_down_when_the_database_comes_back(engine: Engine) -> None:
-    job_id = engine.submit(agent=AGENT)
-    began, whole = engine.clock(), engine.context.database
-    database, gemini = engine.between("database"), engine.between("gemini")
-
-    def away(*_: object) -> None:
-        if (engine.clock() - began).total_seconds() < 120:
-            raise Unavailable("the database does not answer")
-
-    gemini.after["create"] = lambda _: database.before.update(write=away)
-
-    assert engine.start(job_id) == "started"
-    engine.context = replace(engine.context, database=whole)
-    assert (engine.status(job_id), engine.count("create")) == ("in_progress", 1)
-
-
-def test_a_record_that_never_succeeds_is_given_up_and_decided_by_the_sweep(engine: Engine) -> None:
-    job_id, whole = engine.submit(), engine.context.database
-    database, gemini = engine.between("database"), engine.between("gemini")
-
-    def away(*_: object) -> None:
-        raise Unavailable("the database does not answer")
-
-    gemini.after["create"] = lambda _: database.before.update(write=away)
-
-    assert engine.start(job_id) == "not_recorded"
-
-    engine.context = replace(engine.context, database=whole)
-    engine.sweep()
-    assert engine.status(job_id) == "unconfirmed"
 
 
 def test_a_claim_too_old_to_outlive_the_post_sends_nothing(engine: Engine) -> None:
