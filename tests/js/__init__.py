@@ -1,1 +1,1 @@
-"""The JavaScript client, tried against a whole installation: `python -m tests.js`."""
+"""JavaScript programs, tried against a whole installation: `python -m tests.js`."""
