@@ -1,7 +1,7 @@
 """The address guard: to which URLs, and to which addresses behind a name, a webhook may be sent.
 
-Pure: it never looks a name up and never connects. Whatever it cannot read it refuses. Its messages name an address or a
-port at most, because the paths and queries of webhook URLs carry secrets.
+Pure: it never looks a name up and never connects. Whatever it cannot read it refuses. Its messages name a port at most:
+the paths and queries of webhook URLs carry secrets, and the addresses behind names are this network's own affair.
 """
 
 import re
@@ -156,5 +156,6 @@ def _allowed(text: str, policy: Policy) -> IPv4Address | IPv6Address:
         return address
     use = special_use(address)
     if use is not None:
-        raise AddressRefused(f"webhooks may not be sent to {address} ({use})")
+        # Not which address: whoever may ask could else have the names of this network looked up.
+        raise AddressRefused(f"webhooks may not be sent to an address of this kind ({use})")
     return address

@@ -1,5 +1,7 @@
 """The address guard on addresses: every range of special use, its first and last neighbours, and mixed answers."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from worker.errors import AddressRefused
@@ -38,9 +40,12 @@ REFUSED = {
     "192.0.0.170": "reserved for protocols",
     "192.0.0.192": "reserved for protocols",
     "192.0.2.1": "documentation",
+    "192.31.196.0": "a sink of DNS",
+    "192.52.193.255": "a multicast relay",
     "192.88.99.1": "a 6to4 relay",
     "192.168.0.1": "private",
     "192.168.255.255": "private",
+    "192.175.48.1": "a sink of DNS",
     "198.18.0.1": "benchmarking",
     "198.19.255.255": "benchmarking",
     "198.51.100.1": "documentation",
@@ -72,6 +77,7 @@ REFUSED_V6 = {
     "2001:db8::1": "documentation",
     "2002:7f00:1::": "6to4",
     "2002:808:808::1": "6to4",
+    "2620:4f:8000::1": "a sink of DNS",
     "3fff::1": "documentation",
     "3fff:fff::1": "documentation",
     "4000::1": "not global unicast",
@@ -83,6 +89,25 @@ REFUSED_V6 = {
     "fec0::1": "site-local",
     "ff02::1": "multicast",
 }
+
+# The blocks of IANA's special-purpose registries, and of multicast and the old site-local, whatever they call global.
+REGISTERED = """
+0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.0.0/29 192.0.0.8/32
+192.0.0.9/32 192.0.0.10/32 192.0.0.170/31 192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16
+192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 255.255.255.255/32
+::/128 ::1/128 ::/96 ::ffff:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001::/23 2001::/32 2001:1::/32
+2001:2::/48 2001:3::/32 2001:4:112::/48 2001:10::/28 2001:20::/28 2001:30::/28 2001:db8::/32 2002::/16
+2620:4f:8000::/48 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8
+"""
+
+
+@pytest.mark.parametrize("block", REGISTERED.split())
+def test_no_block_of_the_registries_is_open_at_either_end(block: str) -> None:
+    network = ip_network(block)
+
+    for address in (network.network_address, network.broadcast_address):
+        with pytest.raises(AddressRefused):
+            vet([str(address)], STRICT)
 
 
 @pytest.mark.parametrize("address", PUBLIC + PUBLIC_V6)
@@ -113,8 +138,15 @@ def test_one_private_address_among_public_ones_refuses_the_name(position: int) -
     addresses = ["93.184.215.14", "2606:4700:4700::1111"]
     addresses.insert(position, "10.0.0.1")
 
-    with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
+    with pytest.raises(AddressRefused, match=r"\(private\)"):
         vet(addresses, STRICT)
+
+
+def test_a_refusal_does_not_tell_what_a_name_leads_to() -> None:
+    with pytest.raises(AddressRefused) as refusal:
+        vet(["10.20.30.40"], STRICT)
+
+    assert "10.20" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("address", ["", "fe80::1%eth0", "2606:4700:4700::1111%1", "1.1.1", "01.1.1.1", "one.one"])
