@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from api.gemini import wish
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
 from worker.context import Context
 from worker.errors import Invalid
-from worker.flow import deliver, endpoints
+from worker.flow import adopt, deliver, endpoints
+from worker.flow.adopt import Asked
+from worker.flow.submit import Order
 from worker.models import Delivery, DeliveryAttempt, WebhookEndpoint
 from worker.webhooks.address import Policy
 from worker.webhooks.egress import Egress
@@ -31,6 +34,7 @@ INSIDE = [
     *("127.0.0.1\\@example.com", "example.com\\@127.0.0.1", " 127.0.0.1", "127.0.0.1\t"),
 ]
 STRICT = Policy(allow_http=True, allow_ports=None)
+PLACES = {"/url", "/webhook_url", "/webhook_config/uris/0"}
 PUBLIC = "93.184.215.14"
 """Never connected to either: it only ever stands beside one that is refused."""
 
@@ -75,6 +79,11 @@ def url(hooks: Hooks, host: str) -> str:
     return hooks.url("/inside").replace("127.0.0.1", host)
 
 
+def adoption(project_id: str, webhook_url: str) -> Asked:
+    order = Order(project_id, [], "/v1/jobs/adopt")
+    return Asked(order=order, fields={"interaction_id": "v1_x", "webhook_url": webhook_url}, is_admin=True)
+
+
 @pytest.mark.parametrize("host", INSIDE)
 def test_no_path_takes_an_address_inside(engine: Engine, hooks: Hooks, strict: Callable[..., Names], host: str) -> None:
     names = strict(["127.0.0.1"])
@@ -84,12 +93,14 @@ def test_no_path_takes_an_address_inside(engine: Engine, hooks: Hooks, strict: C
         lambda: endpoints.create(context, project, {"url": inside}),
         lambda: endpoints.change(context, project, made.id, {"url": inside}),
         lambda: engine.draft(webhook_url=inside),
+        lambda: adopt.take_over(context, adoption(project, inside)),
+        lambda: wish.read({"webhook_config": {"uris": [inside]}}, context.policy),
     ]
 
     for attempt in refused:
         with pytest.raises(Invalid) as refusal:
             attempt()
-        assert {fault.pointer for fault in refusal.value.faults} <= {"/url", "/webhook_url"}
+        assert {fault.pointer for fault in refusal.value.faults} <= PLACES
         assert "/inside" not in str(refusal.value)
 
     assert (names.asked, hooks.got) == (0, [])
