@@ -1,6 +1,7 @@
 """Names and addresses: the lookup before an attempt, and the pin that makes aiohttp connect to nothing else.
 
-Lookups run on threads of their own, one for each name at a time: a zone that does not answer holds one thread, not all.
+Lookups run on threads of their own, one for each name and a few for each zone at a time: the system's resolver gives up
+only after ten seconds and more, and whoever has a zone that does not answer can make any number of names in it.
 """
 
 import asyncio
@@ -9,11 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-THREADS = 32
+from worker.webhooks.slots import Slots
+
+THREADS, OF_ZONE = 256, 8
+"""The threads exist only while lookups hang."""
 
 
 class Resolver(Protocol):
@@ -31,31 +36,69 @@ def system_addresses(host: str) -> list[str]:
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
+@dataclass(slots=True)
+class _Lookup:
+    task: asyncio.Task[list[str]]
+    begun: asyncio.Event
+    waiters: int = 0
+
+
 class SystemResolver:
     """The operating system's resolver, for one event loop."""
 
     def __init__(self, find: Callable[[str], list[str]] = system_addresses) -> None:
         self._find = find
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook-lookup")
-        self._running: dict[str, asyncio.Future[list[str]]] = {}
+        self._free = asyncio.Semaphore(THREADS)
+        self._zones = Slots(OF_ZONE, wait_s=None)
+        self._lookups: dict[str, _Lookup] = {}
 
     async def __call__(self, host: str) -> Sequence[str]:
         """Return every address of the name; callers who ask for it at the same time share one lookup."""
-        lookup = self._running.get(host)
-        if lookup is None:
-            lookup = asyncio.get_running_loop().run_in_executor(self._threads, self._find, host)
-            self._running[host] = lookup
-            lookup.add_done_callback(lambda done: self._forget(host, done))
-        return await asyncio.shield(lookup)
+        lookup = self._lookups.get(host) or self._begin(host)
+        lookup.waiters += 1
+        try:
+            return await asyncio.shield(lookup.task)
+        finally:
+            lookup.waiters -= 1
+            if not lookup.waiters and not lookup.begun.is_set():
+                # In line it would only hold up those who come later.
+                self._forget(host, lookup.task)
+                lookup.task.cancel()
 
     def close(self) -> None:
         """Stop without waiting for a lookup that hangs."""
+        for lookup in self._lookups.values():
+            lookup.task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _forget(self, host: str, lookup: asyncio.Future[list[str]]) -> None:
-        del self._running[host]
-        if not lookup.cancelled():
-            lookup.exception()  # seen, although every caller may have given up
+    def _begin(self, host: str) -> _Lookup:
+        begun = asyncio.Event()
+        lookup = _Lookup(asyncio.create_task(self._look(host, begun)), begun)
+        self._lookups[host] = lookup
+        lookup.task.add_done_callback(lambda done: self._ended(host, done))
+        return lookup
+
+    async def _look(self, host: str, begun: asyncio.Event) -> list[str]:
+        async with self._zones.hold(zone(host)), self._free:
+            begun.set()
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, host)
+
+    def _ended(self, host: str, task: asyncio.Task[list[str]]) -> None:
+        self._forget(host, task)
+        if not task.cancelled():
+            task.exception()  # seen, although every caller may have given up
+
+    def _forget(self, host: str, task: asyncio.Task[list[str]]) -> None:
+        if host in self._lookups and self._lookups[host].task is task:
+            del self._lookups[host]
+
+
+def zone(host: str) -> str:
+    """The part of a name that one owner has, as well as it can be told without a list of public suffixes."""
+    labels = host.split(".")
+    is_shared = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3  # as in co.uk
+    return ".".join(labels[-3:] if is_shared else labels[-2:])
 
 
 class PinnedResolver(AbstractResolver):

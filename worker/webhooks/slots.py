@@ -17,7 +17,7 @@ class _Lane:
 class Slots:
     """At most `per_host` attempts at once for each host; hosts without attempts take no memory."""
 
-    def __init__(self, per_host: int, wait_s: float) -> None:
+    def __init__(self, per_host: int, wait_s: float | None) -> None:
         self._per_host = per_host
         self._wait_s = wait_s
         self._lanes: dict[str, _Lane] = {}

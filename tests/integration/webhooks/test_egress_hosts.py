@@ -17,7 +17,7 @@ from tests.integration.webhooks.listener import (
     post,
 )
 from worker.webhooks.egress import Limits
-from worker.webhooks.lookup import SystemResolver
+from worker.webhooks.lookup import OF_ZONE, SystemResolver, zone
 from worker.webhooks.reply import ReplyKind
 
 pytestmark = pytest.mark.anyio
@@ -127,3 +127,70 @@ async def test_a_zone_that_does_not_answer_holds_one_thread_and_delays_no_other_
     assert reply.kind is ReplyKind.OK
     assert kinds == {ReplyKind.DNS, ReplyKind.BUSY}
     assert lookups.count("stuck.example") == 1
+
+
+async def test_a_zone_that_does_not_answer_delays_no_other_however_many_names_it_has() -> None:
+    answer = threading.Event()
+    lookups: list[str] = []
+
+    def find(host: str) -> list[str]:
+        lookups.append(host)
+        if host.endswith("stuck.example"):
+            answer.wait(5)
+        return ["127.0.0.1"]
+
+    resolver = SystemResolver(find)
+    async with listening(answering(OK)) as fast, egress(resolver=resolver) as out:
+        for turn in range(2):
+            names = [f"{number}.of{turn}.stuck.example" for number in range(300)]
+            stuck = [asyncio.create_task(post(out, f"http://{name}:{fast.port}/")) for name in names]
+            await asyncio.sleep(0)
+            reply = await post(out, f"http://fast.example:{fast.port}/")
+            for task in stuck:
+                task.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
+            assert reply.kind is ReplyKind.OK
+        left = len(resolver._lookups)
+        answer.set()
+        resolver.close()
+
+    assert left == OF_ZONE
+    assert len([name for name in lookups if name.endswith("stuck.example")]) == OF_ZONE
+
+
+async def test_a_name_that_nobody_waits_for_any_more_can_be_asked_for_again() -> None:
+    answer = threading.Event()
+
+    def find(host: str) -> list[str]:
+        answer.wait(5)
+        return [host]
+
+    resolver = SystemResolver(find)
+    names = [f"{number}.slow.example" for number in range(OF_ZONE + 1)]
+    first = [asyncio.create_task(resolver(name)) for name in names]
+    await asyncio.sleep(0)
+    first[-1].cancel()
+    await asyncio.wait(first[-1:])
+    again = asyncio.create_task(resolver(names[-1]))
+    await asyncio.sleep(0)
+    answer.set()
+
+    assert await again == [names[-1]]
+    assert await asyncio.gather(*first[:-1]) == [[name] for name in names[:-1]]
+    assert resolver._lookups == {}
+    resolver.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "owned"),
+    [
+        ("localhost", "localhost"),
+        ("a.example.com", "example.com"),
+        ("a.b.example.com", "example.com"),
+        ("a.b.example.co.uk", "example.co.uk"),
+        ("example.com.au", "example.com.au"),
+        ("a.b.example.de", "example.de"),
+    ],
+)
+async def test_names_of_one_owner_are_of_one_zone(host: str, owned: str) -> None:
+    assert zone(host) == owned
