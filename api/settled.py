@@ -3,16 +3,20 @@
 from functools import partial
 from time import monotonic
 
+from api.auth import Caller
 from api.desk import Desk
 from api.view import Seen, load
 
 
-async def until_settled(desk: Desk, job_id: str, project_id: str, within_s: float) -> Seen:
-    """The job as soon as it has ended or needs an action, else as it is when the time is over; raises NotFound."""
+async def until_settled(desk: Desk, job_id: str, who: Caller, within_s: float) -> Seen:
+    """The job as soon as it has ended or needs an action, else as it is when the time is over.
+
+    Raises NotFound, and Unauthenticated where the caller's key ends meanwhile.
+    """
     deadline = monotonic() + within_s
-    with desk.watch.waiting(job_id) as waiter:
+    with desk.watch.waiting(job_id, who.key_id) as waiter:
         while True:
-            seen = await desk.read(partial(load, job_id=job_id, project_id=project_id, now=desk.context.clock()))
+            seen = await desk.read(partial(load, job_id=job_id, project_id=who.project_id, now=desk.context.clock()))
             waiter.seen = seen.job.sequence
             left_s = deadline - monotonic()
             if seen.is_settled or left_s <= 0:

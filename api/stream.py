@@ -14,12 +14,13 @@ import orjson
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
+from api.auth import Caller
 from api.desk import Desk
 from api.headers import LastEvent
 from api.history import MAX_BYTES, Piece, Reset
 from api.live import AT_ONCE_BYTES, Start, Watcher
 from api.waits import Waiter
-from worker.errors import Unavailable
+from worker.errors import Unauthenticated, Unavailable
 from worker.telemetry import count
 
 ROUNDS = 1 + MAX_BYTES // AT_ONCE_BYTES
@@ -35,7 +36,7 @@ class NotRead(Exception):
 
 
 class EventStream(StreamingResponse):
-    """Ends its events when the client goes away, or takes nothing for `patience_s`, also while one is being sent."""
+    """Ends its events when the client goes away, has no key any more, or takes nothing for `patience_s`."""
 
     def __init__(self, content: AsyncGenerator[bytes], headers: Mapping[str, str], patience_s: float) -> None:
         super().__init__(content, headers=headers, media_type=MEDIA_TYPE)
@@ -57,16 +58,21 @@ class EventStream(StreamingResponse):
             except NotRead:
                 # The server sees an answer without an end and closes the connection: the client may resume.
                 count("nightdesk_streams_not_read_total")
+            except Unauthenticated:
+                # The answer has begun: whoever comes back is told why.
+                count("nightdesk_auth_failures_total", reason="ended")
+                await patiently({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def follow(desk: Desk, job_id: str, project_id: str, last: LastEvent) -> AsyncGenerator[bytes]:
+async def follow(desk: Desk, job_id: str, who: Caller, last: LastEvent) -> AsyncGenerator[bytes]:
     """The events after the last one seen, as they happen, and live ones between; ends with the terminal one.
 
     It ends when the process leaves, too: whoever is cut off goes on by `Last-Event-ID`, here or on another process.
+    Raises Unauthenticated where the caller's key ends.
     """
     with (
-        desk.streams.places.place(project_id),
-        desk.watch.waiting(job_id) as waiter,
+        desk.streams.places.place(who.project_id),
+        desk.watch.waiting(job_id, who.key_id) as waiter,
         desk.live.watching(job_id, waiter.ring) as watcher,
     ):
         yield RECONNECT

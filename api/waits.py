@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 
 from worker.context import Context
-from worker.errors import Unavailable
+from worker.errors import Unauthenticated, Unavailable
 from worker.notify import Waiters
-from worker.store import events
+from worker.store import events, holders
 from worker.store.events import Glance
 from worker.telemetry import count
 
@@ -26,11 +26,13 @@ class Waiter:
     """One request that waits for a job: `seen` is the last sequence number it knows of."""
 
     job_id: str
+    key_id: str
     seen: int = 0
     is_leaving: Callable[[], bool] = field(default=lambda: False)
     has_moved: bool = True
     """Whether the job may have moved since somebody looked: whoever looks puts it down first."""
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_barred: bool = False
 
     def wake(self) -> None:
         """Say that the job may have moved."""
@@ -41,8 +43,16 @@ class Waiter:
         """Say that something else is there for it."""
         self._bell.set()
 
+    def bar(self) -> None:
+        """Say that its key is no more."""
+        self._is_barred = True
+        self._bell.set()
+
     async def moved(self, within_s: float) -> bool:
-        """Wait until the job may have moved, or it rang; false when the time is over or the process is leaving."""
+        """Wait until the job may have moved, or it rang; false when the time is over or the process is leaving.
+
+        Raises Unauthenticated where its key has ended meanwhile.
+        """
         if self.is_leaving():
             return False
         try:
@@ -51,6 +61,8 @@ class Waiter:
         except TimeoutError:
             return False
         self._bell.clear()
+        if self._is_barred:
+            raise Unauthenticated("this API key was revoked or has expired")
         return not self.is_leaving()
 
 
@@ -90,9 +102,9 @@ class Watch:
                 await self._look(list(self._watched))
 
     @contextmanager
-    def waiting(self, job_id: str) -> Iterator[Waiter]:
-        """Enter before the first read of the job, so that no move falls between."""
-        waiter = Waiter(job_id, is_leaving=self.is_leaving)
+    def waiting(self, job_id: str, key_id: str) -> Iterator[Waiter]:
+        """Enter before the first read of the job, so that no move falls between; it lasts as long as the key."""
+        waiter = Waiter(job_id, key_id, is_leaving=self.is_leaving)
         with self._waiters.waiting(job_id, waiter.wake):
             self._watched.add(waiter)
             try:
@@ -101,21 +113,26 @@ class Watch:
                 self._watched.discard(waiter)
 
     async def _look(self, watched: Sequence[Waiter]) -> None:
-        job_ids = sorted(self.awaited)
         try:
-            found = await run_in_threadpool(self._read, job_ids)
+            found, living = await run_in_threadpool(self._read, watched)
         except Unavailable:
             count("nightdesk_look_failures_total")
             return
         gone = Glance("", -1)
         self._wake(waiter for waiter in watched if found.get(waiter.job_id, gone).sequence != waiter.seen)
+        for waiter in watched:
+            if waiter.key_id not in living:
+                waiter.bar()
 
-    def _read(self, job_ids: Sequence[str]) -> dict[str, Glance]:
+    def _read(self, watched: Sequence[Waiter]) -> tuple[dict[str, Glance], set[str]]:
+        """How the jobs stand that are waited for, and who of those who wait still has a key."""
+        job_ids = sorted({waiter.job_id for waiter in watched})
         found: dict[str, Glance] = {}
         with self._context.database.read() as session:
+            living = holders.living(session, {waiter.key_id for waiter in watched}, self._context.clock())
             for start in range(0, len(job_ids), LOOK_AT):
                 found |= events.glances(session, job_ids[start : start + LOOK_AT])
-        return found
+        return found, living
 
     @staticmethod
     def _wake(waiters: Iterable[Waiter]) -> None:

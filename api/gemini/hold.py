@@ -7,6 +7,7 @@ from time import monotonic
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from api.auth import Caller
 from api.desk import Desk
 from api.gemini import act, manners
 from api.gemini.act import Act
@@ -16,17 +17,20 @@ from worker.errors import Unavailable
 REFUSALS = {400, 403, 404, 413, 416, 422}
 
 
-async def until_ended(desk: Desk, request: Request, name: Name, project_id: str, within_s: float) -> Act | None:
+async def until_ended(desk: Desk, request: Request, name: Name, who: Caller, within_s: float) -> Act | None:
     """The act as soon as it has ended; None: the time is over.
 
-    Raises ClientDisconnect where nobody waits any more, and Unavailable where the process is leaving.
+    Raises ClientDisconnect where nobody waits any more, Unavailable where the process is leaving, and Unauthenticated
+    where the caller's key ends meanwhile.
     """
     gone = asyncio.ensure_future(_gone(request))
     deadline = monotonic() + within_s
     try:
-        with desk.watch.waiting(name.job_id) as waiter:
+        with desk.watch.waiting(name.job_id, who.key_id) as waiter:
             while True:
-                seen = await desk.read(partial(act.load, name=name, project_id=project_id, now=desk.context.clock()))
+                seen = await desk.read(
+                    partial(act.load, name=name, project_id=who.project_id, now=desk.context.clock())
+                )
                 if seen.has_ended:
                     return seen
                 if deadline <= monotonic():
@@ -34,6 +38,8 @@ async def until_ended(desk: Desk, request: Request, name: Name, project_id: str,
                 waiter.seen = seen.job.sequence
                 moved = asyncio.ensure_future(waiter.moved(deadline - monotonic()))
                 await asyncio.wait({moved, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if moved.done():
+                    moved.result()
                 moved.cancel()
                 if gone.done():
                     raise ClientDisconnect
@@ -43,12 +49,12 @@ async def until_ended(desk: Desk, request: Request, name: Name, project_id: str,
         gone.cancel()
 
 
-async def until_over(desk: Desk, name: Name, project_id: str, within_s: float) -> Act:
+async def until_over(desk: Desk, name: Name, who: Caller, within_s: float) -> Act:
     """The act as soon as nothing of it will change, else as it is when the time is over; raises NotFound."""
     deadline = monotonic() + within_s
-    with desk.watch.waiting(name.job_id) as waiter:
+    with desk.watch.waiting(name.job_id, who.key_id) as waiter:
         while True:
-            seen = await desk.read(partial(act.load, name=name, project_id=project_id, now=desk.context.clock()))
+            seen = await desk.read(partial(act.load, name=name, project_id=who.project_id, now=desk.context.clock()))
             waiter.seen = seen.job.sequence
             left_s = deadline - monotonic()
             if seen.has_ended or left_s <= 0:

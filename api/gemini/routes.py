@@ -11,6 +11,7 @@ from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import submission
+from api.auth import Caller
 from api.desk import AtDesk, Desk
 from api.gemini import act, hold, making, manners, manual, media, resource, score, stream, wish
 from api.gemini.act import Act
@@ -74,11 +75,11 @@ async def create_interaction(
         desk.streams.places.check(who.project_id)
     name = await making.make(desk, given, wished, account, is_quick=is_small)
     if wished.is_streamed:
-        return _streamed(desk, _heard(stream.follow(desk, name, who.project_id, score.START), account))
+        return _streamed(desk, _heard(stream.follow(desk, name, who, score.START), account))
     if wished.is_background:
         answer = await _shown(desk, name, who.project_id, is_fresh=True)
     else:
-        answer = await _held(desk, request, name, who.project_id, account)
+        answer = await _held(desk, request, name, who, account)
     if isinstance(answer, StreamingResponse):
         answer.body_iterator = _to_the_end(answer.body_iterator, account)
     else:
@@ -86,10 +87,10 @@ async def create_interaction(
     return answer
 
 
-async def _held(desk: Desk, request: Request, name: Name, project_id: str, account: Account) -> Response:
+async def _held(desk: Desk, request: Request, name: Name, who: Caller, account: Account) -> Response:
     within_s = desk.context.settings.hold_s
-    with desk.streams.places.place(project_id):
-        seen = await hold.until_ended(desk, request, name, project_id, within_s)
+    with desk.streams.places.place(who.project_id):
+        seen = await hold.until_ended(desk, request, name, who, within_s)
     if seen is None:
         # Before the answer is out: the same create may come again at once.
         await _give_up(desk, account)
@@ -118,7 +119,7 @@ async def read_interaction(
     desk.streams.places.check(who.project_id)
     if request.scope["state"]["is_head"]:
         return Response(media_type=MEDIA_TYPE)
-    return _streamed(desk, stream.follow(desk, interaction_id, who.project_id, after))
+    return _streamed(desk, stream.follow(desk, interaction_id, who, after))
 
 
 @router.post("/{interaction_id}/cancel", summary="Cancel an interaction", responses=manual.CANCEL)
@@ -127,7 +128,7 @@ async def cancel_interaction(who: Author, interaction_id: Named, desk: AtDesk) -
     seen = await desk.read(partial(act.glance, name=interaction_id, project_id=who.project_id))
     _check_present(seen)
     await run_in_threadpool(cancel.request, desk.context, who.project_id, interaction_id.job_id, who.by)
-    seen = await hold.until_over(desk, interaction_id, who.project_id, CANCEL_WAIT_S)
+    seen = await hold.until_over(desk, interaction_id, who, CANCEL_WAIT_S)
     return await _sent(desk, await run_in_threadpool(_pieces, seen, is_cancelled=seen.job.status not in TERMINAL))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import Caller
 from api.desk import Desk
 from api.gemini import act, media, resource, score
 from api.gemini.act import Act
@@ -27,18 +28,18 @@ AT_ONCE_BYTES = 64 * 1024
 Events = Iterable[tuple[Place, dict[str, Any]]]
 
 
-async def follow(desk: Desk, name: Name, project_id: str, after: Place) -> AsyncGenerator[bytes]:
-    """The events after a place, until the act has ended."""
+async def follow(desk: Desk, name: Name, who: Caller, after: Place) -> AsyncGenerator[bytes]:
+    """The events after a place, until the act has ended; raises Unauthenticated where the caller's key ends."""
     with (
-        desk.streams.places.place(project_id),
-        desk.watch.waiting(name.job_id) as waiter,
+        desk.streams.places.place(who.project_id),
+        desk.watch.waiting(name.job_id, who.key_id) as waiter,
         desk.live.watching(name.job_id, waiter.ring) as watcher,
     ):
         reader = _Reader(watcher, after)
         while not reader.has_ended:
             if waiter.has_moved:
                 waiter.has_moved = False
-                seen = await _look(desk, name, project_id)
+                seen = await _look(desk, name, who.project_id)
                 if seen is None:
                     return
                 waiter.seen = seen.job.sequence

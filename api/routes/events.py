@@ -60,7 +60,7 @@ async def follow_job(
     told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope["state"]["is_head"]:
         return Response(headers=told, media_type=STREAM)
-    return stream.EventStream(stream.follow(desk, job_id, who.project_id, last), told, desk.streams.send_s)
+    return stream.EventStream(stream.follow(desk, job_id, who, last), told, desk.streams.send_s)
 
 
 def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | None, limit: int) -> bytes:

@@ -72,7 +72,7 @@ async def made(desk: Desk, given: Intake, accepted: Accepted, wait_s: int | None
         told["Idempotent-Replayed"] = "true"
     if wait_s is not None:
         told["Preference-Applied"] = f"wait={wait_s}"
-        seen = await until_settled(desk, job.id, given.who.project_id, wait_s)
+        seen = await until_settled(desk, job.id, given.who, wait_s)
         return view.answer(view.render(seen), 200 if seen.is_settled else 202, told)
     if accepted.replayed:
         now = desk.context.clock()
@@ -180,7 +180,7 @@ async def read_job(
     if parts - PARTS:
         raise Invalid(Fault("/include", "may name steps, input and turns"))
     if wait:
-        await until_settled(desk, job_id, who.project_id, wait)
+        await until_settled(desk, job_id, who, wait)
     return view.tagged(request, await desk.read(partial(_whole, desk, job_id, who.project_id, parts)))
 
 

@@ -24,9 +24,15 @@ def of_digests(session: Session, digests: Collection[str], now: datetime) -> dic
     """The holders by digest; keys that do not exist, are revoked or have expired have none."""
     wanted = sa.select(
         col(ApiKey.digest), col(ApiKey.project_id), col(ApiKey.id), col(ApiKey.scopes), col(ApiKey.last_used_at)
-    ).where(
-        col(ApiKey.digest).in_(digests),
-        col(ApiKey.revoked_at).is_(None),
-        sa.or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > now),
-    )
+    ).where(col(ApiKey.digest).in_(digests), *_live(now))
     return {row[0]: Holder(row[1], row[2], frozenset(row[3]), row[4]) for row in session.execute(wanted)}
+
+
+def living(session: Session, key_ids: Collection[str], now: datetime) -> set[str]:
+    """Those of these keys that are neither revoked nor expired."""
+    return set(session.scalars(sa.select(col(ApiKey.id)).where(col(ApiKey.id).in_(key_ids), *_live(now))))
+
+
+def _live(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    is_lasting = sa.or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > now)
+    return col(ApiKey.revoked_at).is_(None), is_lasting
