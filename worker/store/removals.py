@@ -22,14 +22,15 @@ from worker.states import TERMINAL, Status
 from worker.store.deliveries import CANCELLED
 from worker.store.waiting import OPEN
 
+UNSYNCED = {"synchronize_session": False}
+
 
 def job(session: Session, job_id: str) -> None:
     """Forget a job and everything that belongs to it, but that its deliveries were made or, waiting, are cancelled."""
     mine = sa.update(Delivery).where(col(Delivery.job_id) == job_id)
-    options = {"synchronize_session": False}
-    session.execute(mine.values(url="", host="", due_at=None, claim=None), execution_options=options)
+    session.execute(mine.values(url="", host="", due_at=None, claim=None), execution_options=UNSYNCED)
     pending = mine.where(col(Delivery.status).in_(OPEN))
-    session.execute(pending.values(status=CANCELLED), execution_options=options)
+    session.execute(pending.values(status=CANCELLED), execution_options=UNSYNCED)
     _forget(session, [job_id])
 
 
@@ -60,16 +61,19 @@ def old_jobs(session: Session, before: datetime, limit: int) -> list[str]:
 
 
 def results(session: Session, job_ids: Collection[str]) -> None:
-    """Forget the results of these jobs."""
+    """Forget the results of these jobs, and what else was kept of them: told to receivers, seen on the way."""
     session.execute(sa.delete(Result).where(col(Result.job_id).in_(job_ids)))
+    told = sa.update(Event).where(col(Event.job_id).in_(job_ids), col(Event.payload).is_not(None), ~_is_on_its_way())
+    session.execute(told.values(payload=None), execution_options=UNSYNCED)
+    seen = sa.update(Job).where(col(Job.id).in_(job_ids)).values(thought=None, required_action=sa.null())
+    session.execute(seen, execution_options=UNSYNCED)
 
 
 def old_payloads(session: Session, before: datetime, limit: int) -> int:
     """Forget the bodies of webhooks sent before `before` that are neither under way nor held; gives back how many."""
-    waits = sa.exists().where(col(Delivery.event_id) == col(Event.id), col(Delivery.status).in_(OPEN))
     old = (
         sa.select(col(Event.id))
-        .where(col(Event.created_at) < before, col(Event.payload).is_not(None), ~waits)
+        .where(col(Event.created_at) < before, col(Event.payload).is_not(None), ~_is_on_its_way())
         .limit(limit)
     )
     return _count(session.execute(sa.update(Event).where(col(Event.id).in_(old)).values(payload=None)))
@@ -101,6 +105,10 @@ def old_keys(session: Session, before: datetime, now: datetime, limit: int) -> i
             removed += 1
     session.flush()
     return removed
+
+
+def _is_on_its_way() -> sa.Exists:
+    return sa.exists().where(col(Delivery.event_id) == col(Event.id), col(Delivery.status).in_(OPEN))
 
 
 def _count(result: sa.Result[tuple[()]] | sa.CursorResult[tuple[()]]) -> int:

@@ -12,7 +12,7 @@ from tests.integration.engine.asking import TOOLS, answer, results, settled
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
 from worker.flow import remove
-from worker.models import Job, Leftover
+from worker.models import Event, Job, Leftover, Result
 
 CANARY = "canary-3b9e"
 DAY_S = 86_400
@@ -133,3 +133,27 @@ def test_a_sweep_forgets_more_than_one_batch(engine: Engine) -> None:
     engine.sweep()
 
     assert len(engine.rows(Job)) <= 200
+
+
+def test_what_a_run_gave_goes_when_its_own_retention_ends(engine: Engine, hooks: Hooks) -> None:
+    """It may be shorter than the usual one, and what was delivered holds the same as the result."""
+    told = {"webhook_url": hooks.url("/told"), "input": f"[[sim: text={CANARY}]]", "retention_days": 1}
+    job_id = engine.started(**told)
+    engine.change(job_id, thought=CANARY)
+    settled(engine, job_id)
+    engine.deliver()
+    assert CANARY in str(hooks.got[-1].json["data"]["output_text"])
+    held = engine.started(**told | {"webhook_url": hooks.url("/held")})
+    hooks.answers["/held"] = [Say(500), Say(204)]
+    settled(engine, held)
+    engine.deliver()
+
+    engine.clock.advance(2 * DAY_S)
+    engine.sweep()
+    engine.deliver()
+
+    assert CANARY in str(hooks.got[-1].json["data"]["output_text"]), "what is still on its way is not taken away"
+    assert CANARY not in str(engine.job(job_id))
+    assert engine.rows(Result) == []
+    payloads = [event.payload for event in engine.rows(Event) if event.job_id == job_id]
+    assert [payload for payload in payloads if payload is not None] == []
