@@ -24,7 +24,7 @@ from worker.gemini.resource import Resource, is_id
 from worker.models import Idempotency, Job
 from worker.options import Options
 from worker.states import Status
-from worker.store import audit, interactions, jobs, moves, replays, submissions
+from worker.store import audit, interactions, jobs, leftovers, moves, replays, submissions
 from worker.telemetry import count, step
 
 INTERACTION = "interaction_id"
@@ -102,9 +102,11 @@ def _read(context: Context, fields: Mapping[str, Any]) -> tuple[str, Options]:
 
 
 def _refuse_known(session: Session, name: str, project_id: str) -> None:
-    """An interaction belongs to one job at most, and of another project's nobody is told."""
+    """An interaction belongs to one job at most, and of another project's, or one that is to go, nobody is told."""
     known = interactions.by_upstream_id(session, name)
     if known is None:
+        if leftovers.is_left(session, name):
+            raise Invalid(UNKNOWN)
         return
     if jobs.get(session, known.job_id, project_id) is None:
         raise Invalid(UNKNOWN)

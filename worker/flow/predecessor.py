@@ -17,7 +17,7 @@ from worker.flow.retention import Retention
 from worker.gemini.catalog import Catalog, Entry
 from worker.models import Job
 from worker.states import TERMINAL
-from worker.store import interactions, jobs
+from worker.store import interactions, jobs, leftovers
 
 ENVIRONMENT = "environment"
 UNKNOWN_FAMILY = "unknown"
@@ -70,7 +70,7 @@ def follow_interaction(ground: Ground, session: Session, job: Job, *, may_name_u
     name = job.previous_interaction_id or ""
     known = interactions.by_upstream_id(session, name) if "\x00" not in name else None
     owner = jobs.get(session, known.job_id, job.project_id) if known else None
-    if owner is None and (known or "\x00" in name or not may_name_unknown):
+    if owner is None and (known or "\x00" in name or not may_name_unknown or leftovers.is_left(session, name)):
         return Fault("/previous_interaction_id", "no such interaction")
     if owner is None or known is None:
         return None

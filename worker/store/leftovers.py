@@ -22,6 +22,11 @@ def add(session: Session, found: Iterable[tuple[str, str]], due_at: datetime) ->
     return left
 
 
+def is_left(session: Session, name: str) -> bool:
+    """Whether this is to be removed."""
+    return session.execute(sa.select(col(Leftover.name)).where(col(Leftover.name) == name)).first() is not None
+
+
 def take(session: Session, now: datetime, until: datetime) -> Leftover | None:
     """What is to be tried (again) next, kept from others until then; orphans first, for they cost money."""
     due = sa.select(col(Leftover.name)).where(col(Leftover.due_at) <= now)

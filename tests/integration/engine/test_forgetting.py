@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlmodel import SQLModel
 
@@ -11,7 +12,9 @@ from tests import factories
 from tests.integration.engine.asking import TOOLS, answer, results, settled
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
-from worker.flow import remove
+from worker.errors import Invalid
+from worker.flow import adopt, remove
+from worker.flow.submit import Order
 from worker.models import Event, Job, Leftover, Result
 
 CANARY = "canary-3b9e"
@@ -157,3 +160,17 @@ def test_what_a_run_gave_goes_when_its_own_retention_ends(engine: Engine, hooks:
     assert engine.rows(Result) == []
     payloads = [event.payload for event in engine.rows(Event) if event.job_id == job_id]
     assert [payload for payload in payloads if payload is not None] == []
+
+
+def test_an_interaction_that_is_to_go_is_nobody_s_any_more(engine: Engine) -> None:
+    job_id = engine.started()
+    settled(engine, job_id)
+    (name,) = upstream_ids(engine, [job_id])
+    engine.between("gemini").instead["delete"] = lambda _: False
+    remove.job(engine.context, engine.project_id, job_id)
+    asked = Order(engine.project_id, (), "/v1/jobs/adopt")
+
+    with pytest.raises(Invalid, match="no such interaction"):
+        adopt.take_over(engine.context, adopt.Asked(order=asked, fields={"interaction_id": name}, is_admin=True))
+    with pytest.raises(Invalid, match="no such interaction"):
+        engine.submit(previous_interaction_id=name)
