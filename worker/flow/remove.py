@@ -1,6 +1,7 @@
 """Remove: forgetting a finished job everywhere, for its owner or when its retention ends."""
 
 from datetime import timedelta
+from time import monotonic
 
 from worker.context import Context
 from worker.errors import ArtifactStoreError, Conflict, NotFound
@@ -15,6 +16,9 @@ from worker.telemetry import log, step
 
 LEFT_FOR = timedelta(minutes=2)
 """How long whoever removed a job has for what is outside the database, before the sweep tries."""
+
+CLEAR_S = 10.0
+"""How long they wait for it: what is more than that is left to the sweep, and all the rest after the first failure."""
 
 MAX_TRIES = 100
 """About two weeks, and then the upstream's own retention is not far."""
@@ -38,12 +42,17 @@ def job(context: Context, project_id: str, job_id: str, by: Actor | None = None)
             left = leftovers.add(session, [(leftovers.ARTIFACTS, f"{job_id}/"), *outside], now + LEFT_FOR)
             removals.job(session, job_id)
             audit.note(session, by, audit.DELETED, project_id=project_id, subject=job_id, now=now)
+        give_up = monotonic() + CLEAR_S
         for one in left:
-            clear(context, one)
+            if not clear(context, one) or monotonic() > give_up:
+                return
 
 
-def clear(context: Context, left: Leftover) -> None:
-    """Remove what was left outside the database; what cannot be removed now is tried again, for some weeks."""
+def clear(context: Context, left: Leftover) -> bool:
+    """Remove what was left outside the database; what cannot be removed now is tried again, for some weeks.
+
+    Whether it is gone.
+    """
     done = _is_removed(context, left)
     now = context.clock()
     with context.database.write() as session:
@@ -55,6 +64,7 @@ def clear(context: Context, left: Leftover) -> None:
             leftovers.later(session, left.name, tries=left.tries + 1, due_at=due_at)
     if not done:
         log.warning("job.remove", kind=left.kind, name=left.name, tries=left.tries, outcome="left")
+    return done
 
 
 def _is_removed(context: Context, left: Leftover) -> bool:

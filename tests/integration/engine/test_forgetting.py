@@ -15,7 +15,7 @@ from tests.integration.engine.hooks import Hooks, Say
 from worker.errors import Invalid
 from worker.flow import adopt, remove
 from worker.flow.submit import Order
-from worker.models import Event, Job, Leftover, Result
+from worker.models import Event, Interaction, Job, Leftover, Result
 
 CANARY = "canary-3b9e"
 DAY_S = 86_400
@@ -174,3 +174,19 @@ def test_an_interaction_that_is_to_go_is_nobody_s_any_more(engine: Engine) -> No
         adopt.take_over(engine.context, adopt.Asked(order=asked, fields={"interaction_id": name}, is_admin=True))
     with pytest.raises(Invalid, match="no such interaction"):
         engine.submit(previous_interaction_id=name)
+
+
+def test_a_job_of_many_turns_is_deleted_at_once_though_the_upstream_is_away(engine: Engine) -> None:
+    job_id = engine.started()
+    settled(engine, job_id)
+    with engine.context.database.write() as session:
+        for turn in range(2, 30):
+            row: dict[str, Any] = {"token": f"t{turn}", "upstream_id": f"v1_{turn}", "created_at": engine.clock()}
+            session.add(Interaction(job_id=job_id, turn=turn, attempt=1, **row))
+    gemini = engine.between("gemini")
+    gemini.instead["delete"] = lambda _: False
+
+    remove.job(engine.context, engine.project_id, job_id)
+
+    assert (engine.count("delete"), gemini.calls.count("delete")) == (0, 1)
+    assert len(engine.rows(Leftover)) == 29
