@@ -12,14 +12,14 @@ from worker import ids
 from worker.app import DELIVER
 from worker.context import Context
 from worker.errors import Conflict, NotFound, Unavailable
-from worker.flow import health, receivers, wake
+from worker.flow import receivers, wake
 from worker.flow.receivers import Admitted
 from worker.models import Delivery, DeliveryAttempt
 from worker.retry import rung
 from worker.states import PING
 from worker.store import audit, deliveries, endpoints
 from worker.store.audit import Actor
-from worker.store.deliveries import DELIVERED, EXHAUSTED, HELD, PENDING, Due, Outcome
+from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Due, Outcome
 from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
@@ -212,6 +212,7 @@ def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> set[st
     Gives back the endpoints that shall not be sent more for now.
     """
     now = context.clock()
+    stopped: set[str] = set()
     try:
         with context.database.write() as session:
             held = deliveries.record(session, [_outcome(context, sent, reply, now) for sent, reply in answered])
@@ -224,13 +225,13 @@ def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> set[st
     except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claims run out
         crashed("webhook.deliver", error, deliveries=[sent.due.id for sent, _ in answered])
         for one in answered if len(answered) > 1 else ():
-            _record(context, [one])
+            stopped |= _record(context, [one])
     else:
         for sent, reply in answered:
             _tell(sent, reply, is_held=sent.due.id in held)
         receivers.tell(learnt.disabled)
-        return learnt.stopped
-    return set()
+        stopped = learnt.stopped
+    return stopped
 
 
 def _tell(sent: _Sent, reply: Reply, *, is_held: bool) -> None:
@@ -245,7 +246,7 @@ def _tell(sent: _Sent, reply: Reply, *, is_held: bool) -> None:
 
 
 def _outcome(context: Context, sent: _Sent, reply: Reply, now: datetime) -> Outcome:
-    """What the delivery becomes: delivered, exhausted, held, or due again by the ladder, never before a Retry-After."""
+    """What the delivery becomes: delivered, exhausted, or due again by the ladder, never before a Retry-After."""
     due, claim = sent.due, sent.claim
     if reply.kind is ReplyKind.BUSY:
         busy_until = now + timedelta(seconds=BUSY_S)
@@ -254,7 +255,8 @@ def _outcome(context: Context, sent: _Sent, reply: Reply, now: datetime) -> Outc
         return Outcome(due.id, claim, DELIVERED, due.number, None, now)
     is_gone = reply.status == receivers.GONE
     if due.endpoint_id and (sent.is_disabled or is_gone) and due.event_type != PING:
-        return Outcome(due.id, claim, HELD, due.number, now + health.HELD_FOR)
+        # Whoever claims it next sees whether it is to be held: its endpoint may have moved or been enabled since.
+        return Outcome(due.id, claim, PENDING, due.number, now)
     again = rung(context.settings.webhook_retry_s, due.tries + 1, now, context.chance())
     if again is None or is_gone or sent.is_disabled or reply.kind is ReplyKind.REFUSED:
         return Outcome(due.id, claim, EXHAUSTED, due.number, None)

@@ -61,20 +61,21 @@ def create(context: Context, project_id: str, fields: Mapping[str, Any], by: Act
 def change(
     context: Context, project_id: str, endpoint_id: str, fields: Mapping[str, Any], by: Actor | None = None
 ) -> WebhookEndpoint:
-    """Change what is given; enabling sends what was held. Raises NotFound, Invalid."""
+    """Change what is given; enabling sends what was held, and a new address begins anew. Raises NotFound, Invalid."""
     asked = options.asked(EndpointChange, fields)
     values, now = _checked(context, asked, asked.model_fields_set), context.clock()
     with context.database.write() as session:
         endpoint = endpoints.get(session, endpoint_id, project_id, lock=True)
         if endpoint is None:
             raise NotFound("no such webhook endpoint")
+        is_enabled, before = endpoint.disabled_at is None, endpoint.url
         for name, value in values.items():
             setattr(endpoint, name, value)
-        if "enabled" in asked.model_fields_set and asked.enabled != (endpoint.disabled_at is None):
-            if asked.enabled:
-                health.enable(endpoint, now)
-            else:
-                health.disable(endpoint, health.OWNER, now)
+        shall_be = asked.enabled if "enabled" in asked.model_fields_set else is_enabled
+        if shall_be and (not is_enabled or endpoint.url != before):
+            health.enable(endpoint, now)
+        elif is_enabled and not shall_be:
+            health.disable(endpoint, health.OWNER, now)
         audit.note(session, by, audit.ENDPOINT_CHANGED, project_id=project_id, subject=endpoint_id, now=now)
     _tell("change", endpoint)
     return endpoint

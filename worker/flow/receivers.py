@@ -5,7 +5,7 @@ recovery that has been. Locks are taken in one order: deliveries, then endpoints
 first, never waits for a delivery that a claim holds.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -124,30 +124,37 @@ class Learnt:
 
 
 def learn(session: Session, told: Iterable[tuple[Due, Reply]], now: datetime) -> Learnt:
-    """What answers mean for the endpoints that gave them."""
-    told = [(due, reply) for due, reply in told if due.endpoint_id and reply.kind is not ReplyKind.BUSY]
-    took = {due.endpoint_id or "" for due, reply in told if reply.kind is ReplyKind.OK}
-    failures = Counter(due.endpoint_id or "" for due, reply in told if due.endpoint_id not in took)
-    gone = {due.endpoint_id for due, reply in told if reply.status == GONE}
+    """What answers mean for the endpoints that gave them; those of an address that was left since mean nothing."""
+    answers: defaultdict[str, list[tuple[str, Reply]]] = defaultdict(list)
+    for due, reply in told:
+        if due.endpoint_id:
+            answers[due.endpoint_id].append((due.url, reply))
+    failing = {name for name, given in answers.items() if any(reply.kind is not ReplyKind.OK for _, reply in given)}
+    ailing = endpoints.ailing(session, answers.keys() - failing)
     learnt = Learnt()
-    concerned = endpoints.several(session, endpoints.ailing(session, took) | failures.keys(), lock=True)
-    for endpoint in concerned.values():
-        if endpoint.id in took:
-            health.succeeded(endpoint, now)
-            continue
-        health.failed(endpoint, failures[endpoint.id], now)
-        reason = health.reason_to_disable(endpoint, now, is_gone=endpoint.id in gone)
-        if reason is not None:
-            health.disable(endpoint, reason, now)
-            _announce(session, endpoint, now)
-            learnt.disabled.append(endpoint)
-        if endpoint.disabled_at is not None or health.is_paused(endpoint):
-            learnt.stopped.add(endpoint.id)
-            if endpoint.disabled_at is None:
-                # All at once: one claim after the other would take as long as sending them.
-                waiting.park(session, endpoint.id, now, AT_ONCE)
+    for endpoint in endpoints.several(session, failing | ailing, lock=True).values():
+        replies = [reply for url, reply in answers[endpoint.id] if url == endpoint.url]
+        if replies:
+            _learn(session, endpoint, replies, now, learnt)
     session.flush()
     return learnt
+
+
+def _learn(session: Session, endpoint: WebhookEndpoint, replies: Sequence[Reply], now: datetime, into: Learnt) -> None:
+    if any(reply.kind is ReplyKind.OK for reply in replies):
+        health.succeeded(endpoint, now)
+    else:
+        health.failed(endpoint, len(replies), now)
+    reason = health.reason_to_disable(endpoint, now, is_gone=any(reply.status == GONE for reply in replies))
+    if reason is not None:
+        health.disable(endpoint, reason, now)
+        _announce(session, endpoint, now)
+        into.disabled.append(endpoint)
+    if endpoint.disabled_at is not None or health.is_paused(endpoint):
+        into.stopped.add(endpoint.id)
+        if endpoint.disabled_at is None:
+            # All at once: one claim after the other would take as long as sending them.
+            waiting.park(session, endpoint.id, now, AT_ONCE)
 
 
 def _announce(session: Session, endpoint: WebhookEndpoint, now: datetime) -> None:

@@ -319,6 +319,7 @@ def test_a_410_disables_an_endpoint_at_once_and_holds_what_it_refused(engine: En
     submitted(engine, 1)
 
     engine.deliver()
+    engine.sweep()
 
     assert (row(engine, made).disabled_reason, statuses(engine, made)) == ("gone", ["held"])
 
