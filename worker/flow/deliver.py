@@ -25,6 +25,14 @@ from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
 
 BATCH = 64
+"""Deliveries claimed at once."""
+
+MOST, OF_PROJECT = 160, 128
+"""Deliveries under way at once, and those of one project: each may take its full timeout, and others must not wait.
+
+A worker has several such rounds; all of them together stay below the usual limit of 1,024 open files.
+"""
+
 PER_HOST = 8
 """Deliveries to one host that may be under way here: a slow receiver delays nobody but itself."""
 
@@ -66,6 +74,10 @@ class _Round:
     """What one run has under way, what waits for its host's turn, and what came of the rest."""
 
     under_way: dict[Future[Reply], _Sent] = field(default_factory=dict)
+    hosts: Counter[str] = field(default_factory=Counter)
+    projects: Counter[str] = field(default_factory=Counter)
+    """How many of those under way go to a host, and how many are a project's."""
+
     slow: set[Future[Reply]] = field(default_factory=set)
     """Those under way that had not answered when others had."""
 
@@ -73,7 +85,7 @@ class _Round:
     looked_at: float = 0.0
     is_more_due: bool = True
     passed_over: set[str] = field(default_factory=set)
-    """Hosts that the last look took nothing for."""
+    """Hosts and projects that the last look took nothing for."""
 
     failures: dict[str, int] = field(default_factory=dict)
     """In a row, by host: who does nothing but fail must not take from others what it costs to be tried."""
@@ -83,17 +95,31 @@ class _Round:
     def is_to_look(self) -> bool:
         """A claim for every delivery that is done would cost more than the deliveries."""
         is_more_due = self.is_more_due or bool(self.passed_over - self.busy())
-        has_room = len(self.under_way) <= BATCH // 2
+        has_room = len(self.under_way) <= MOST - BATCH // 2
         return (is_more_due and has_room) or monotonic() >= self.looked_at + LOOK_AGAIN_S
 
-    def crowded(self) -> set[str]:
-        """Hosts that have their share under way."""
-        hosts = Counter(sent.due.host for sent in self.under_way.values())
-        return {host for host, number in hosts.items() if number >= self._share(host)}
+    def begin(self, post: Future[Reply], sent: _Sent) -> None:
+        """This one is under way."""
+        self.under_way[post] = sent
+        self.hosts[sent.due.host] += 1
+        self.projects[sent.due.project_id] += 1
+
+    def end(self, post: Future[Reply]) -> _Sent:
+        """This one is no longer."""
+        sent = self.under_way.pop(post)
+        self.hosts[sent.due.host] -= 1
+        self.projects[sent.due.project_id] -= 1
+        return sent
+
+    def has_room_for(self, due: Due) -> bool:
+        """Whether its host and its project have not their share under way."""
+        return self.hosts[due.host] < self._share(due.host) and self.projects[due.project_id] < OF_PROJECT
 
     def busy(self) -> set[str]:
-        """Hosts that have enough, under way or waiting here."""
-        return self.crowded() | {sent.due.host for sent in self.held}
+        """Hosts and projects that have enough, under way or waiting here."""
+        hosts = {host for host, number in self.hosts.items() if number >= self._share(host)}
+        projects = {project_id for project_id, number in self.projects.items() if number >= OF_PROJECT}
+        return hosts | projects | {sent.due.host for sent in self.held}
 
     def _share(self, host: str) -> int:
         failures = self.failures.get(host)
@@ -134,7 +160,7 @@ def _answered(sending: _Round) -> list[tuple[_Sent, Reply]]:
         wait(sending.under_way.keys() - sending.slow or sending.under_way, timeout=GROUP_S)
     answered = []
     for future in [future for future in sending.under_way if future.done()]:
-        sent = sending.under_way.pop(future)
+        sent = sending.end(future)
         try:
             reply = future.result()
         except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claim runs out
@@ -147,8 +173,8 @@ def _answered(sending: _Round) -> list[tuple[_Sent, Reply]]:
 
 
 def _look(context: Context, sending: _Round) -> None:
-    """Claim what is due, but nothing more for a host that has enough."""
-    free = BATCH - len(sending.under_way)
+    """Claim what is due, but nothing more for a host or project that has enough."""
+    free = min(BATCH, MOST - len(sending.under_way))
     enough = sending.busy()
     claimed, sent = _claim(context, free, enough) if free > 0 else (0, [])
     sending.held += sent
@@ -158,13 +184,13 @@ def _look(context: Context, sending: _Round) -> None:
 
 
 def _send(context: Context, sending: _Round) -> None:
-    """Send what is claimed as far as each host's share goes, and give back what has waited too long for it."""
+    """Send what is claimed as far as each share goes, and give back what has waited too long for it."""
     held, sending.held = sending.held, []
     late = []
     for sent in held:
-        if sent.due.host not in sending.crowded():
+        if sending.has_room_for(sent.due):
             post = context.egress.post(sent.due.url, sent.due.body, sent.headers, sent_at=sent.at)
-            sending.under_way[context.loop.submit(post)] = sent
+            sending.begin(context.loop.submit(post), sent)
         elif monotonic() < sent.since + HELD_S:
             sending.held.append(sent)
         else:
@@ -173,11 +199,11 @@ def _send(context: Context, sending: _Round) -> None:
 
 
 def _claim(context: Context, limit: int, enough: set[str]) -> tuple[int, list[_Sent]]:
-    """How many due deliveries were claimed, none to a host that has enough; those that may go, with their headers."""
+    """How many due deliveries were claimed, none of those that have enough; those that may go, with their headers."""
     now, claim, since = context.clock(), ids.token(), monotonic()
     until = now + timedelta(seconds=context.settings.claim_deliver_s)
     with context.database.write() as session:
-        claimed = deliveries.claim(session, claim=claim, now=now, until=until, limit=limit, skip_hosts=enough)
+        claimed = deliveries.claim(session, claim=claim, now=now, until=until, limit=limit, skip=enough)
         admitted = receivers.admit(context, session, claimed, claim, now)
     sent = [_Sent(one.due, _headers(one, now), claim, now, since, one.is_disabled) for one in admitted]
     return len(claimed), sent
@@ -198,7 +224,7 @@ def _drop(context: Context, sending: _Round, stopped: set[str]) -> None:
 
 
 def _put_back(context: Context, late: list[_Sent], wait_s: float = BUSY_S) -> None:
-    """Nothing was sent: their host has its share under way."""
+    """Nothing was sent: their host or project has its share under way."""
     due_at = context.clock() + timedelta(seconds=wait_s)
     for claim in {sent.claim for sent in late}:
         names = [sent.due.id for sent in late if sent.claim == claim]

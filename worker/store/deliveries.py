@@ -51,11 +51,14 @@ class Due:
 
 
 def claim(
-    session: Session, *, claim: str, now: datetime, until: datetime, limit: int, skip_hosts: Collection[str] = ()
+    session: Session, *, claim: str, now: datetime, until: datetime, limit: int, skip: Collection[str] = ()
 ) -> list[Due]:
-    """Claim up to `limit` deliveries that are due, but none to `skip_hosts`."""
+    """Claim up to `limit` deliveries that are due, but none of the hosts and projects to `skip`."""
     due = sa.select(col(Delivery.id)).where(
-        sa.text("status = 'pending'"), col(Delivery.due_at) <= now, col(Delivery.host).not_in(skip_hosts)
+        sa.text("status = 'pending'"),
+        col(Delivery.due_at) <= now,
+        col(Delivery.host).not_in(skip),
+        col(Delivery.project_id).not_in(skip),
     )
     chosen = due.order_by(col(Delivery.due_at)).limit(limit).with_for_update(skip_locked=True).cte("due")
     chosen = chosen.prefix_with("MATERIALIZED", dialect="postgresql")

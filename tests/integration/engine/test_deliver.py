@@ -1,6 +1,9 @@
 """Delivering: signed, in the job's own transaction, by the ladder, at least once, and no receiver delays another."""
 
+import socket
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,6 +20,8 @@ from worker.errors import Conflict, NotFound, Unavailable
 from worker.flow import deliver, secrets
 from worker.models import Delivery, Event, Job
 from worker.settings import DEFAULT_LADDER_S
+from worker.store import projects
+from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
 
 
@@ -165,10 +170,10 @@ def test_a_busy_host_costs_no_attempt(engine: Engine, hooks: Hooks) -> None:
     assert delivery.due_at == engine.clock() + timedelta(seconds=2)
 
 
-def many(engine: Engine, number: int, url: str, host: str) -> None:
+def many(engine: Engine, number: int, url: str, host: str, project_id: str | None = None) -> None:
     """Deliveries of one job that are due, all to one receiver."""
     with engine.context.database.write() as session:
-        job = factories.job(engine.project_id, status="completed", finished_at=engine.clock())
+        job = factories.job(project_id or engine.project_id, status="completed", finished_at=engine.clock())
         session.add(job)
         session.flush()
         for _ in range(number):
@@ -194,6 +199,36 @@ def test_a_receiver_that_hangs_delays_nobody_else(engine: Engine, hooks: Hooks) 
     assert len(claimed) <= deliver.BATCH
 
 
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port on which connections are made and nobody answers, at every address of loopback."""
+    with socket.create_server(("0.0.0.0", 0), backlog=1024) as server:
+        yield int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("are_strangers", [False, True])
+def test_many_receivers_that_hang_delay_nobody_else(engine: Engine, hooks: Hooks, *, are_strangers: bool) -> None:
+    """Fourteen of one's own; of another project as many as it likes."""
+    number, owner = (14, engine.project_id)
+    if are_strangers:
+        with engine.context.database.write() as session:
+            secret = engine.context.vault.seal(signing.new_secret())
+            stranger = projects.create_project(session, "strangers", sealed_secret=secret, now=engine.clock())
+        number, owner = (60, stranger.id)
+
+    with ThreadPoolExecutor(1) as threads, silent() as port:
+        for host in range(2, 2 + number):
+            many(engine, 16, f"http://127.0.0.{host}:{port}/", f"127.0.0.{host}", owner)
+        many(engine, 30, hooks.url("/alive", "localhost"), "localhost")
+        delivering = threads.submit(engine.deliver)
+
+        eventually(lambda: len(hooks.of("/alive")) == 30, within_s=8)
+        engine.context.leaving.set()
+
+    engine.context.leaving.clear()
+    assert delivering.result(60)["delivered"] == 30
+
+
 def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_all_gets_more(engine: Engine) -> None:
     many(engine, 9, "http://127.0.0.1:9/in", "dead")
     sending = deliver._Round()
@@ -201,10 +236,9 @@ def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_al
 
     def room() -> int:
         """How many may be under way before the host has its share."""
-        sending.under_way = {}
-        while "dead" not in sending.crowded():
-            sending.under_way[Future()] = sent[0]
-        return len(sending.under_way)
+        while sending.has_room_for(sent[0].due):
+            sending.begin(Future(), sent[0])
+        return len([sending.end(post) for post in list(sending.under_way)])
 
     assert room() == deliver.PER_HOST
     for kind in (ReplyKind.HTTP, ReplyKind.TIMEOUT, ReplyKind.BUSY, ReplyKind.HTTP, ReplyKind.CONNECT):

@@ -30,7 +30,7 @@ def add(store: Store, job_id: str, **values: Any) -> str:
 
 
 def claim(session: Session, name: str = "mine", limit: int = 64, skip: tuple[str, ...] = ()) -> list[str]:
-    due = deliveries.claim(session, claim=name, now=NOW, until=UNTIL, limit=limit, skip_hosts=skip)
+    due = deliveries.claim(session, claim=name, now=NOW, until=UNTIL, limit=limit, skip=skip)
     return [one.id for one in due]
 
 
