@@ -54,13 +54,13 @@ def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | 
 
 @router.get(
     "/v1/deliveries/{delivery_id}",
-    summary="Read a delivery with all its attempts",
+    summary="Read a delivery with its attempts",
     responses=answers(
         Ok(about="The delivery.", schema=schemas.DeliveryDetail, example=DETAIL), fails=(*KEYED, NotFound)
     ),
 )
 async def read_delivery(who: Reader, delivery_id: DeliveryId, desk: AtDesk) -> Response:
-    """Each attempt with the first 1 KiB of its answer."""
+    """Each attempt, the last 100 of them, with the first 1 KiB of its answer."""
     return view.answer(await desk.read(partial(_detail, delivery_id=delivery_id, project_id=who.project_id)))
 
 

@@ -12,6 +12,8 @@ from worker.models import Delivery, DeliveryAttempt, Event, Job
 from worker.store import rows
 
 PENDING, DELIVERED, EXHAUSTED, HELD, CANCELLED = "pending", "delivered", "exhausted", "held", "cancelled"
+MAX_LOGGED = 100
+"""Attempts of one delivery that are kept: its owner may ask for another as often as he likes."""
 
 
 class Outcome(NamedTuple):
@@ -127,9 +129,13 @@ def readdress(session: Session, delivery_ids: Collection[str], *, url: str, host
 
 
 def log(session: Session, attempts_made: Sequence[DeliveryAttempt]) -> None:
-    """Keep what attempts were answered with."""
+    """Keep what attempts were answered with, the last MAX_LOGGED of each delivery."""
     session.add_all(attempts_made)
     session.flush()
+    for made in attempts_made:
+        if made.number > MAX_LOGGED:
+            old = sa.delete(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id) == made.delivery_id)
+            session.execute(old.where(col(DeliveryAttempt.number) <= made.number - MAX_LOGGED))
 
 
 def due_count(session: Session, now: datetime, limit: int) -> int:

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from tests import factories
 from tests.factories import NOW
 from tests.integration.store.conftest import Store
-from worker.models import Delivery, Event, Job
+from worker.models import Delivery, DeliveryAttempt, Event, Job
 from worker.store import deliveries, outbox
 from worker.store.deliveries import Outcome
 
@@ -110,6 +110,22 @@ def test_a_delivery_is_sent_again_unless_cancelled_or_without_its_payload(store:
 
     assert [again(name) for name in (delivered, cancelled, bare)] == [True, False, False]
     assert (get(store, delivered).status, get(store, delivered).due_at) == ("pending", NOW)
+
+
+def test_of_many_attempts_the_last_are_kept(store: Store, job_id: str) -> None:
+    name, other = add(store, job_id), add(store, job_id)
+
+    def attempt(delivery_id: str, number: int) -> DeliveryAttempt:
+        made: dict[str, Any] = {"outcome": "http", "http_status": 500, "latency_ms": 1, "snippet": ""}
+        return DeliveryAttempt(delivery_id=delivery_id, number=number, at=NOW, **made)
+
+    store.write(deliveries.log, [attempt(other, 1)])
+    for number in range(1, deliveries.MAX_LOGGED + 4):
+        store.write(deliveries.log, [attempt(name, number)])
+
+    numbers = [one.number for one in store.read(deliveries.attempts, [name])]
+    assert numbers == list(range(4, deliveries.MAX_LOGGED + 4))
+    assert len(store.read(deliveries.attempts, [other])) == 1
 
 
 def test_counting_stops_at_the_limit(store: Store, job_id: str) -> None:
