@@ -35,12 +35,12 @@ def succeeded(endpoint: WebhookEndpoint, now: datetime) -> None:
     endpoint.failures, endpoint.failing_since = 0, None
 
 
-def failed(endpoint: WebhookEndpoint, times: int, now: datetime) -> None:
-    """It took none; the longer that lasts, the longer the pause before the next try."""
+def failed(endpoint: WebhookEndpoint, times: int, now: datetime, wish: timedelta = timedelta(0)) -> None:
+    """It took none; the longer that lasts, the longer the pause before the next try, and no shorter than its `wish`."""
     endpoint.failures += times
     endpoint.failing_since = endpoint.failing_since or now
     if endpoint.disabled_at is None and is_paused(endpoint):
-        endpoint.due_at = now + pause(now - endpoint.failing_since)
+        endpoint.due_at = now + max(pause(now - endpoint.failing_since), wish)
 
 
 def pause(failing_for: timedelta) -> timedelta:

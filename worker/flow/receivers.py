@@ -144,7 +144,8 @@ def _learn(session: Session, endpoint: WebhookEndpoint, replies: Sequence[Reply]
     if any(reply.kind is ReplyKind.OK for reply in replies):
         health.succeeded(endpoint, now)
     else:
-        health.failed(endpoint, len(replies), now)
+        wish_s = max(reply.retry_after_s or 0 for reply in replies)
+        health.failed(endpoint, len(replies), now, timedelta(seconds=wish_s))
     reason = health.reason_to_disable(endpoint, now, is_gone=any(reply.status == GONE for reply in replies))
     if reason is not None:
         health.disable(endpoint, reason, now)

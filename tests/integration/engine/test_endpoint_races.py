@@ -102,3 +102,19 @@ def test_a_group_that_is_recorded_one_by_one_stops_a_sick_endpoint_all_the_same(
     stopped = deliver._record(engine.context, [(sent[0], bad), answered[1]])
 
     assert stopped == {made.endpoint.id}
+
+
+def test_a_paused_endpoint_is_not_tried_before_it_wants_to_be(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+    hooks.answers["/in"] = [Say(429, {"Retry-After": "600"})]
+    submitted(engine, health.BREAKS_AT)
+    engine.deliver()
+    submitted(engine, 1)
+    asked = len(hooks.of("/in"))
+
+    rounds(engine, 2, after_s=250)
+    assert len(hooks.of("/in")) == asked
+    rounds(engine, 1, after_s=100)
+
+    assert len(hooks.of("/in")) == asked + 1
+    assert health.is_paused(row(engine, made))
