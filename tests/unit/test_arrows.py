@@ -33,7 +33,9 @@ ARROWS = {
     "store": "document errors ids keys models states",
     "app": "notify settings telemetry",
     "context": "app artifacts database errors gemini keys notify retry settings store vault webhooks",
-    "flow": "app context document errors gemini ids models options retry settings states store telemetry webhooks",
+    "flow": (
+        "app context document errors gemini ids models options retry settings states store telemetry vault webhooks"
+    ),
     "retired": "database errors gemini store",
     "tasks": "app context errors flow telemetry",
     "ticker": "app context errors flow store tasks telemetry",

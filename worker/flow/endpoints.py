@@ -14,11 +14,11 @@ from worker import document, ids, options
 from worker.app import DELIVER
 from worker.context import Context
 from worker.errors import AddressRefused, Conflict, Fault, Invalid, NotFound
-from worker.flow import health, receivers, wake
+from worker.flow import health, receivers, rotation, wake
 from worker.models import Delivery, WebhookEndpoint
 from worker.options import Endpoint, EndpointChange, Replay
 from worker.states import PING
-from worker.store import audit, endpoints, outbox, projects
+from worker.store import audit, endpoints, outbox
 from worker.store.audit import Actor
 from worker.telemetry import log
 from worker.webhooks import signing
@@ -99,7 +99,10 @@ def rotate(context: Context, project_id: str, endpoint_id: str, by: Actor | None
         endpoint = endpoints.get(session, endpoint_id, project_id, lock=True)
         if endpoint is None:
             raise NotFound("no such webhook endpoint")
-        endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now + projects.OVERLAP
+        old, until = endpoint.old_secret, endpoint.old_secret_until
+        endpoint.old_secret, endpoint.old_secret_until = rotation.retire(
+            context.vault, endpoint.secret, old, until, now
+        )
         endpoint.secret = context.vault.seal(secret)
         audit.note(session, by, audit.ENDPOINT_ROTATED, project_id=project_id, subject=endpoint_id, now=now)
     _tell("rotate", endpoint)

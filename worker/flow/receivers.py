@@ -15,8 +15,8 @@ from sqlmodel import Session
 
 from worker import document
 from worker.context import Context
-from worker.flow import health
-from worker.models import WebhookEndpoint
+from worker.flow import health, rotation
+from worker.models import Project, WebhookEndpoint
 from worker.states import ENDPOINT_DISABLED
 from worker.store import deliveries, endpoints, outbox, projects, waiting
 from worker.store.deliveries import CANCELLED, HELD, PENDING, Due
@@ -48,13 +48,12 @@ def admit(context: Context, session: Session, claimed: Sequence[Due], claim: str
     """Those of the claimed deliveries that may be sent; the others are put aside."""
     found = _endpoints(session, {one.endpoint_id for one in claimed if one.endpoint_id})
     own = {one.project_id for one in claimed if one.endpoint_id is None}
-    owners = {project.id: project for project in projects.several(session, own)}
+    signers = {project.id: _signers(context, project, now) for project in projects.several(session, own)}
     admitted: list[Admitted] = []
     aside: defaultdict[Fate, list[str]] = defaultdict(list)
     for one in claimed:
         if one.endpoint_id is None:
-            sealed = projects.live_secrets(owners[one.project_id], now)
-            admitted.append(Admitted(one, [context.vault.open(secret) for secret in sealed], {}))
+            admitted.append(Admitted(one, signers[one.project_id], {}))
             continue
         endpoint = found.get(one.endpoint_id)
         fate = _fate(one, endpoint, now, context.settings.claim_deliver_s)
@@ -103,13 +102,16 @@ def _fate(one: Due, endpoint: WebhookEndpoint | None, now: datetime, claim_s: fl
     return None
 
 
+def _signers(context: Context, project: Project, now: datetime) -> list[str]:
+    old, until = project.old_webhook_secret, project.old_webhook_secret_until
+    return rotation.live(context.vault, project.webhook_secret, old, until, now)
+
+
 def _to(context: Context, one: Due, endpoint: WebhookEndpoint, now: datetime) -> Admitted:
-    sealed = [endpoint.secret]
-    if endpoint.old_secret and endpoint.old_secret_until and endpoint.old_secret_until > now:
-        sealed.append(endpoint.old_secret)
+    old, until = endpoint.old_secret, endpoint.old_secret_until
     return Admitted(
         due=replace(one, url=endpoint.url, host=endpoint.host),
-        secrets=[context.vault.open(secret) for secret in sealed],
+        secrets=rotation.live(context.vault, endpoint.secret, old, until, now),
         headers=orjson.loads(context.vault.open(endpoint.headers)) if endpoint.headers else {},
         is_disabled=endpoint.disabled_at is not None,
     )

@@ -2,6 +2,7 @@
 
 from worker.context import Context
 from worker.errors import NotFound
+from worker.flow import rotation
 from worker.store import audit, projects
 from worker.store.audit import Actor
 from worker.webhooks import signing
@@ -20,6 +21,12 @@ def rotate(context: Context, project_id: str, by: Actor | None = None) -> str:
     """A new secret; the old one signs along for 24 hours."""
     secret, now = signing.new_secret(), context.clock()
     with context.database.write() as session:
-        projects.rotate_secret(session, project_id, sealed_secret=context.vault.seal(secret), now=now)
+        project = projects.lock(session, project_id)
+        if project is None:
+            raise NotFound("no such project")
+        old, until = project.old_webhook_secret, project.old_webhook_secret_until
+        old, until = rotation.retire(context.vault, project.webhook_secret, old, until, now)
+        project.old_webhook_secret, project.old_webhook_secret_until = old, until
+        project.webhook_secret = context.vault.seal(secret)
         audit.note(session, by, audit.SECRET_ROTATED, project_id=project_id, subject=None, now=now)
     return secret

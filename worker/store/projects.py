@@ -1,7 +1,7 @@
 """Projects, their API keys and the secret that signs their `webhook_url` deliveries."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Session, col
@@ -11,7 +11,6 @@ from worker.keys import Issued
 from worker.models import ApiKey, Project, Sealing
 
 DEFAULT = "default"
-OVERLAP = timedelta(hours=24)
 
 
 def create_project(session: Session, name: str, *, sealed_secret: bytes, now: datetime) -> Project:
@@ -122,25 +121,10 @@ def revoke(session: Session, key_id: str, now: datetime) -> str | None:
     return session.execute(statement).scalar_one_or_none()
 
 
-def rotate_secret(session: Session, project_id: str, *, sealed_secret: bytes, now: datetime) -> None:
-    """A new webhook secret; the old one signs along for OVERLAP."""
-    statement = (
-        sa.update(Project)
-        .where(col(Project.id) == project_id)
-        .values(
-            old_webhook_secret=Project.webhook_secret,
-            old_webhook_secret_until=now + OVERLAP,
-            webhook_secret=sealed_secret,
-        )
-    )
-    session.execute(statement, execution_options={"synchronize_session": False})
-
-
-def live_secrets(project: Project, now: datetime) -> list[bytes]:
-    """The sealed secrets that sign now, the newest first."""
-    old = project.old_webhook_secret
-    until = project.old_webhook_secret_until
-    return [project.webhook_secret, *([old] if old and until and until > now else [])]
+def lock(session: Session, project_id: str) -> Project | None:
+    """The project, kept as it is until the end of the transaction."""
+    statement = sa.select(Project).where(col(Project.id) == project_id).with_for_update()
+    return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
 
 
 def sealing(session: Session, name: str) -> bytes | None:

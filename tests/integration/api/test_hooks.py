@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant
+from worker.flow import rotation
 from worker.models import Delivery, DeliveryAttempt
 from worker.store import deliveries, projects
 
@@ -115,5 +116,6 @@ def test_the_secret_is_shown_and_replaced(server: Server, tenant: Tenant) -> Non
     with server.context.database.read() as session:
         project = projects.get(session, tenant.project_id)
         assert project is not None
-        live = [server.context.vault.open(sealed) for sealed in projects.live_secrets(project, datetime.now(UTC))]
+        sealed, until = project.old_webhook_secret, project.old_webhook_secret_until
+        live = rotation.live(server.context.vault, project.webhook_secret, sealed, until, datetime.now(UTC))
     assert live == [new, old]

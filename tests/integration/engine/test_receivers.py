@@ -18,7 +18,7 @@ from tests.integration.engine.engine import Engine, Killed
 from tests.integration.engine.hooks import Hooks, Say
 from worker import telemetry
 from worker.errors import Conflict, NotFound
-from worker.flow import deliver, endpoints, health, receivers, remove
+from worker.flow import deliver, endpoints, health, receivers, remove, secrets
 from worker.flow.endpoints import Shown
 from worker.models import Delivery, WebhookEndpoint
 from worker.store import projects
@@ -150,6 +150,22 @@ def test_during_a_rotation_both_secrets_of_an_endpoint_sign(engine: Engine, hook
         during.body, during.headers
     )
     assert len(after.headers["webhook-signature"].split()) == 1
+
+
+def test_two_rotations_within_a_day_leave_all_three_secrets_signing(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+    newer = [endpoints.rotate(engine.context, engine.project_id, made.endpoint.id).secret for _ in range(2)]
+    own = [secrets.current(engine.context, engine.project_id)]
+    own += [secrets.rotate(engine.context, engine.project_id) for _ in range(2)]
+
+    engine.submit(webhook_url=hooks.url("/own"), webhook_events=["job.created"])
+    engine.deliver()
+
+    for path, known in (("/in", [made.secret, *newer]), ("/own", own)):
+        (got,) = hooks.of(path)
+        assert len(got.headers["webhook-signature"].split()) == 3
+        for secret in known:
+            assert Webhook(secret).verify(got.body, got.headers)["type"] == "job.created"
 
 
 def test_a_ping_goes_the_way_of_every_event(engine: Engine, hooks: Hooks) -> None:

@@ -65,7 +65,7 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
     job_ids = sorted(store.add() for _ in range(5))
     with keyed(store, OLD) as database, database.write() as session:
         project = projects.create_project(session, "a", sealed_secret=old.seal("whsec_a"), now=NOW)
-        projects.rotate_secret(session, project.id, sealed_secret=old.seal("whsec_b"), now=NOW)
+        project.webhook_secret, project.old_webhook_secret = old.seal("whsec_b"), old.seal("whsec_a")
         projects.add_sealing(session, "check", old.seal("check"))
         for name, secret, headers in (("live", old.seal("whsec_c"), old.seal("{}")), ("deleted", b"", None)):
             kept: dict[str, Any] = {
@@ -90,7 +90,8 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
     assert sealed >= 3
     with keyed(store, NEW) as database, database.read() as session:
         assert [jobs.body(session, job_id, 1) for job_id in job_ids] == [BODY] * 5
-        secrets = projects.live_secrets(projects.several(session, [project.id])[0], NOW)
+        (found_again,) = projects.several(session, [project.id])
+        secrets = (found_again.webhook_secret, found_again.old_webhook_secret or b"")
         assert [Vault(SecretStr(NEW)).open(one) for one in secrets] == ["whsec_b", "whsec_a"]
         live, deleted = (session.get_one(WebhookEndpoint, name) for name in ("live", "deleted"))
         assert Vault(SecretStr(NEW)).open(live.secret) == "whsec_c"
