@@ -1,6 +1,7 @@
 """`/readyz`: whether this process can serve, and the signs of life of all others. Only the database makes it fail."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -16,6 +17,7 @@ from worker.store import gates, moments, stats
 from worker.store.stats import Load
 
 OK, DEGRADED, FAILED = "ok", "degraded", "failed"
+OTHER = "other"
 SWEEP_LATE_S = 15
 CONSUMED_LATE_S = 60
 UPSTREAM_LATE_S = 300
@@ -37,6 +39,8 @@ class Readiness:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._migrated_until = -math.inf
+        # Anybody may ask, and what an agent of somebody's own is called is nobody else's business.
+        self._public = {gates.KEY, gates.POLL, *(name for _, name in context.catalog.known)}
 
     def report(self) -> tuple[bool, dict[str, Any]]:
         """Whether this process can serve, and every check."""
@@ -57,7 +61,7 @@ class Readiness:
         checks["upstream"] = _age(
             signs.moments.get(moments.UPSTREAM), now, late_s=UPSTREAM_LATE_S, is_owed=bool(signs.load.due)
         )
-        checks["gates"] = _gates(signs.gates, now)
+        checks["gates"] = _gates(signs.gates, self._public, now)
         return _verdict(checks)
 
     def _migrations(self) -> dict[str, Any]:
@@ -81,9 +85,13 @@ def _age(at: datetime | None, now: datetime, *, late_s: float, is_owed: bool = T
     return {"status": DEGRADED if is_late else OK, "last_at": stamp(at), "age_seconds": age_s}
 
 
-def _gates(found: list[Gate], now: datetime) -> dict[str, Any]:
+def _gates(found: list[Gate], public: Collection[str], now: datetime) -> dict[str, Any]:
     shut = [
-        {"target": gate.target, "reason": "paused" if gate.paused else gate.reason, "until": stamp(gate.closed_until)}
+        {
+            "target": gate.target if gate.target in public else OTHER,
+            "reason": "paused" if gate.paused else gate.reason,
+            "until": stamp(gate.closed_until),
+        }
         for gate in found
         if gates.is_shut(gate, now) or gate.reason is not None
     ]

@@ -89,6 +89,13 @@ class Server:
             project = projects.create_project(session, ids.new("name"), sealed_secret=sealed, now=context.clock())
         return self.key(project.id, *scopes)
 
+    def operator(self) -> Tenant:
+        """A key that may do everything, in the project that every installation has."""
+        with self.context.database.read() as session:
+            project = projects.by_name(session, projects.DEFAULT)
+        assert project is not None
+        return self.key(project.id)
+
     def key(self, project_id: str, *scopes: str) -> Tenant:
         """Another key of a project."""
         context, issued = self.context, keys.issue()

@@ -111,7 +111,7 @@ def test_the_last_use_of_a_key_is_remembered(server: Server, tenant: Tenant) -> 
 
 
 def test_each_call_needs_its_scope(sqlite_server: Server) -> None:
-    project = sqlite_server.tenant().project_id
+    project = sqlite_server.operator().project_id
     scopes = ("jobs:read", "jobs:write", "webhooks:write", "admin")
     without = {scope: sqlite_server.key(project, *(other for other in scopes if other != scope)) for scope in scopes}
 

@@ -69,13 +69,13 @@ def test_a_closed_gate_degrades_it_and_is_named(own_settings: MakeSettings, redi
     assert [gate["target"] for gate in answer["checks"]["gates"]["closed"]] == [target]
 
 
-def test_metrics_count_requests_by_template_and_jobs_by_target(tenant: Tenant, worker: Worker) -> None:
+def test_metrics_count_requests_by_template_and_jobs_by_target(server: Server, tenant: Tenant, worker: Worker) -> None:
     worker.start(tenant.submit()["id"])
     tenant.submit(model="nobody-knows-this-one")
     job_id = tenant.submit()["id"]
     tenant.get(f"/v1/jobs/{job_id}")
 
-    answer = tenant.get("/metrics")
+    answer = server.operator().get("/metrics")
 
     found = samples(answer.text)
     assert answer.headers["content-type"].startswith("text/plain")
@@ -90,6 +90,19 @@ def test_metrics_count_requests_by_template_and_jobs_by_target(tenant: Tenant, w
     route = ("route", "/v1/jobs")
     buckets = [value for (name, labels), value in found.items() if name.endswith("seconds_bucket") and route in labels]
     assert buckets == sorted(buckets)
+
+
+def test_what_an_agent_of_somebody_s_own_is_called_is_not_told_to_everybody(sqlite_server: Server) -> None:
+    now = datetime.now(UTC)
+    with sqlite_server.context.database.write() as session:
+        gates.close(session, "a-merger", reason="rate_limited", until=now + timedelta(days=1), now=now, closings=1)
+
+    answer = sqlite_server.client().get("/readyz")
+
+    with sqlite_server.context.database.write() as session:
+        gates.open_(session, ["a-merger"], before=now + timedelta(days=1))
+    assert "other" in [gate["target"] for gate in answer.json()["checks"]["gates"]["closed"]]
+    assert "a-merger" not in answer.text
 
 
 def test_metrics_are_public_where_the_settings_say_so(own_settings: MakeSettings) -> None:

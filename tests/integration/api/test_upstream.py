@@ -157,7 +157,7 @@ def test_events_are_counted_by_their_outcome(hearing: Server) -> None:
     post(hearing, signed())
     post(hearing, {})
 
-    text = hearing.tenant().get("/metrics").text
+    text = hearing.operator().get("/metrics").text
 
     assert 'nightdesk_upstream_events_total{outcome="unknown"}' in text
     assert 'nightdesk_upstream_events_total{outcome="forged"}' in text
