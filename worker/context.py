@@ -24,7 +24,7 @@ from worker.gemini.loop import LoopThread
 from worker.gemini.poller import Bounds, Poller
 from worker.retry import Backoff
 from worker.settings import SLOT_WAIT_S, Settings
-from worker.store import projects
+from worker.store import audit, projects
 from worker.vault import CHECK, Vault
 from worker.webhooks import signing
 from worker.webhooks.address import Policy
@@ -183,7 +183,9 @@ def found(settings: Settings, database: Database, vault: Vault, now: datetime) -
         if settings.bootstrap_api_key is not None:
             issued = keys.describe(settings.bootstrap_api_key.get_secret_value())
             if not projects.has_key(session, issued.digest):
-                projects.add_key(session, project.id, "bootstrap", issued, scopes=list(keys.SCOPES), now=now)
+                key = projects.add_key(session, project.id, "bootstrap", issued, scopes=list(keys.SCOPES), now=now)
+                by = audit.SETTINGS
+                audit.note(session, by, audit.KEY_CREATED, project_id=project.id, subject=key.id, now=now)
 
 
 def _kind(kind: str) -> Kind:

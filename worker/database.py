@@ -20,7 +20,7 @@ from worker.errors import SettingsError, Unavailable
 from worker.models import Sealer
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration: what the schema of this release is called."""
 
 BUSY_S = 10

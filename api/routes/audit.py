@@ -46,14 +46,17 @@ class Asked:
 async def _asked(
     *,
     action: Annotated[Name | None, Query(description="As `job.cancel`.")] = None,
-    actor: Annotated[Name | None, Query(description="The id of a key, or `cli:` and a user's name.")] = None,
+    actor: Annotated[
+        Name | None, Query(description="The id of a key, `cli:` and a user's name, or `settings`.")
+    ] = None,
+    subject: Annotated[Name | None, Query(description="The id of what it was done to.")] = None,
     since: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
     limit: Limit = 20,
     cursor_: Annotated[
         str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before.")
     ] = None,
 ) -> Asked:
-    return Asked(Filters(action, actor, since), cursor.decode("audit", cursor_), limit)
+    return Asked(Filters(action, actor, subject, since), cursor.decode("audit", cursor_), limit)
 
 
 @router.get(

@@ -21,7 +21,7 @@ PATH = "/v1/webhook-secret"
 )
 async def read_secret(who: Postmaster, desk: AtDesk) -> Response:
     """For verifying signatures by the Standard Webhooks specification."""
-    return view.answer({"secret": await run_in_threadpool(secrets.current, desk.context, who.project_id)})
+    return view.answer({"secret": await run_in_threadpool(secrets.current, desk.context, who.project_id, who.by)})
 
 
 @router.post(

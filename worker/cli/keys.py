@@ -48,11 +48,13 @@ def create(
     with operator.opened(settings) as database:
         context.found(settings, database, vault, now)
         with database.write() as session:
-            owner = projects.by_name(session, project) or projects.create_project(
-                session, project, sealed_secret=vault.seal(signing.new_secret()), now=now
-            )
+            by, owner = operator.actor(), projects.by_name(session, project)
+            if owner is None:
+                sealed = vault.seal(signing.new_secret())
+                owner = projects.create_project(session, project, sealed_secret=sealed, now=now)
+                audit.note(session, by, audit.PROJECT_CREATED, project_id=owner.id, subject=owner.id, now=now)
             key = projects.add_key(session, owner.id, name, issued, scopes=chosen, now=now, expires_at=ends_at)
-            audit.note(session, operator.actor(), audit.KEY_CREATED, project_id=owner.id, subject=key.id, now=now)
+            audit.note(session, by, audit.KEY_CREATED, project_id=owner.id, subject=key.id, now=now)
     print(f"{key.id} for project {project} may {', '.join(chosen)}; the key is not shown again:", file=sys.stderr)
     print(issued.token)
 

@@ -8,12 +8,13 @@ from worker.store.audit import Actor
 from worker.webhooks import signing
 
 
-def current(context: Context, project_id: str) -> str:
+def current(context: Context, project_id: str, by: Actor | None = None) -> str:
     """The secret that signs this project's `webhook_url` deliveries."""
-    with context.database.read() as session:
+    with context.database.write() as session:
         project = projects.get(session, project_id)
-    if project is None:
-        raise NotFound("no such project")
+        if project is None:
+            raise NotFound("no such project")
+        audit.note(session, by, audit.SECRET_READ, project_id=project_id, subject=None, now=context.clock())
     return context.vault.open(project.webhook_secret)
 
 

@@ -51,7 +51,7 @@ CLEAR_S, CLEARED_BY = 1.0, timedelta(seconds=20)
 
 FOLLOW_EVERY = timedelta(seconds=10)
 AUDITED = 5000
-"""Entries of the audit log pruned at once: as many may come in within a minute, and each is one small row."""
+"""Entries of the audit log pruned at once: each is one small row."""
 
 STARTS = 4
 """Starts hinted by one sweep: each begins a round where none runs, and a round goes on with whatever waits."""
@@ -247,5 +247,5 @@ def _forget_rest(context: Context, now: datetime) -> bool:
         holdings.prune(session, now, AT_ONCE)
     with context.database.write() as session:
         found.add(usage.forget(session, now - timedelta(days=settings.usage_retention_days), AT_ONCE))
-        audit.forget(session, now - timedelta(days=settings.audit_retention_days), AUDITED)
-    return AT_ONCE in found
+        audited = audit.forget(session, now - timedelta(days=settings.audit_retention_days), AUDITED)
+    return AT_ONCE in found or audited == AUDITED

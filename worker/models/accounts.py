@@ -81,7 +81,10 @@ class Holding(SQLModel, table=True):
 
 
 class AuditEntry(SQLModel, table=True):
-    """Who did what, from where: `actor` is a key's id or `cli:` and a user's name, `number` counts a batch's jobs."""
+    """Who did what, from where: `actor` is a key's id, `cli:` and a user's name, or `settings`.
+
+    `number` counts a batch's jobs.
+    """
 
     __tablename__ = "audit_entry"
 
@@ -95,4 +98,7 @@ class AuditEntry(SQLModel, table=True):
     subject: str | None = None
     number: int = 1
 
-    __table_args__ = (sa.Index("ix_audit_entry_project", "project_id", "id"),)
+    __table_args__ = (
+        sa.Index("ix_audit_entry_project", "project_id", "id"),
+        sa.Index("ix_audit_entry_subject", "project_id", "subject", "id"),
+    )

@@ -17,7 +17,8 @@ BUYING = (SUBMITTED, RETRIED, PLANNED)
 
 ADOPTED, RESPONDED = "job.adopt", "job.respond"
 CANCELLED, DELETED = "job.cancel", "job.delete"
-UPLOADED, REDELIVERED, SECRET_ROTATED = "file.upload", "delivery.redeliver", "secret.rotate"
+UPLOADED, REDELIVERED = "file.upload", "delivery.redeliver"
+SECRET_READ, SECRET_ROTATED = "secret.read", "secret.rotate"
 KEY_CREATED, KEY_ROTATED, KEY_REVOKED = "key.create", "key.rotate", "key.revoke"
 ENDPOINT_CREATED, ENDPOINT_CHANGED, ENDPOINT_DELETED = "endpoint.create", "endpoint.change", "endpoint.delete"
 ENDPOINT_ROTATED, ENDPOINT_PINGED, ENDPOINT_REPLAYED = "endpoint.rotate", "endpoint.ping", "endpoint.replay"
@@ -32,6 +33,10 @@ class Actor:
     name: str
     address: str | None = None
     request_id: str | None = None
+
+
+SETTINGS = Actor("settings")
+"""Who started the service with a key in its settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +94,7 @@ class Filters:
 
     action: str | None = None
     actor: str | None = None
+    subject: str | None = None
     since: datetime | None = None
 
 
@@ -99,6 +105,8 @@ def page(session: Session, project_id: str, filters: Filters, *, before: str | N
         statement = statement.where(col(AuditEntry.action) == filters.action)
     if filters.actor is not None:
         statement = statement.where(col(AuditEntry.actor) == filters.actor)
+    if filters.subject is not None:
+        statement = statement.where(col(AuditEntry.subject) == filters.subject)
     if filters.since is not None:
         statement = statement.where(col(AuditEntry.id) >= _first_id(filters.since))
     if before is not None:
@@ -116,11 +124,12 @@ def bought(session: Session, project_id: str, since: datetime) -> int:
     return int(session.execute(statement).scalar_one())
 
 
-def forget(session: Session, before: datetime, limit: int) -> None:
-    """Forget entries made before `before`, at most so many."""
+def forget(session: Session, before: datetime, limit: int) -> int:
+    """Forget entries made before `before`, at most so many; gives back how many."""
     old = sa.select(col(AuditEntry.id)).where(col(AuditEntry.id) < _first_id(before))
     chosen = old.order_by(col(AuditEntry.id)).limit(limit)
-    session.execute(sa.delete(AuditEntry).where(col(AuditEntry.id).in_(chosen)))
+    forgotten = session.execute(sa.delete(AuditEntry).where(col(AuditEntry.id).in_(chosen)))
+    return int(getattr(forgotten, "rowcount", 0))
 
 
 def _first_id(moment: datetime) -> str:

@@ -79,6 +79,7 @@ class Estate:
             "to": ["2100-01-01T00:00:00Z"],
             "action": ["job.submit"],
             "actor": [self.tenant.key_id],
+            "subject": [self.jobs[0], self.tenant.key_id],
             "since": ["2020-01-01T00:00:00Z"],
             "kind": ["model"],
             "ability": ["text"],

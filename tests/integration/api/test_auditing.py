@@ -79,6 +79,7 @@ def test_every_deed_over_http_is_noted(server: Server, tenant: Tenant, worker: W
     assert tenant.post(f"/v1/jobs/{asking}/respond", {"input": results}).status_code == 202
     assert tenant.post(f"/v1/deliveries/{sent}/redeliver").status_code == 202
     assert tenant.post("/v1/webhook-secret/rotate").status_code == 200
+    assert tenant.get("/v1/webhook-secret").status_code == 200
     door = {"model": "gemini-3.8-flash", "input": "x", "background": True}
     made = tenant.post("/gemini/v1/interactions", door).json()["id"]
     assert tenant.http.delete(f"/v1/jobs/{failed}").status_code == 204
@@ -86,6 +87,7 @@ def test_every_deed_over_http_is_noted(server: Server, tenant: Tenant, worker: W
     assert told(tenant) == [
         ("job.delete", failed),
         ("job.submit", made),
+        ("secret.read", None),
         ("secret.rotate", None),
         ("delivery.redeliver", sent),
         ("job.respond", asking),
@@ -134,6 +136,7 @@ def test_it_is_paged_and_filtered(server: Server, tenant: Tenant) -> None:
     assert (rest["has_more"], rest["next_cursor"]) == (False, None)
     assert told(tenant, actor=second.key_id) == [("job.cancel", names[0])]
     assert told(tenant, action="job.cancel") == [("job.cancel", names[0])]
+    assert told(tenant, subject=names[0]) == [("job.cancel", names[0]), ("job.submit", names[0])]
     assert len(told(tenant, since=first["data"][1]["at"])) >= 2
     assert told(tenant, since="2100-01-01T00:00:00Z") == []
 

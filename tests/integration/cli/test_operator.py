@@ -129,12 +129,13 @@ def test_what_is_done_to_keys_projects_and_gates_is_in_the_log(site: Site) -> No
     site("keys", "rotate", old)
     site("keys", "revoke", old)
     site("projects", "create", "other")
+    site("keys", "create", "--name=k", "--project=third")
     site("projects", "limits", "other", "--queued=5")
     site("projects", "limits", "other")
     site("gates", "pause", "gemini-3.8-flash")
     site("gates", "resume", "all")
-    new = next(key.id for key in site.rows(ApiKey) if key.id != old)
-    other = next(project.id for project in site.rows(Project) if project.name == "other")
+    new, first = (key.id for key in site.rows(ApiKey) if key.id != old)
+    other, third = (next(one.id for one in site.rows(Project) if one.name == name) for name in ("other", "third"))
 
     assert sorted(site.deeds()) == sorted(
         [
@@ -143,6 +144,8 @@ def test_what_is_done_to_keys_projects_and_gates_is_in_the_log(site: Site) -> No
             ("key.create", new),
             ("key.revoke", old),
             ("project.create", other),
+            ("project.create", third),
+            ("key.create", first),
             ("project.limits", other),
             ("gate.pause", "gemini-3.8-flash"),
             ("gate.resume", "all"),

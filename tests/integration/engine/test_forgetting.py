@@ -13,9 +13,10 @@ from tests.integration.engine.asking import TOOLS, answer, results, settled
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
 from worker.errors import Invalid
-from worker.flow import adopt, remove
+from worker.flow import adopt, remove, sweep
 from worker.flow.submit import Order
-from worker.models import Event, Interaction, Job, Leftover, Result
+from worker.models import AuditEntry, Event, Interaction, Job, Leftover, Result
+from worker.store import audit
 
 CANARY = "canary-3b9e"
 DAY_S = 86_400
@@ -136,6 +137,18 @@ def test_a_sweep_forgets_more_than_one_batch(engine: Engine) -> None:
     engine.sweep()
 
     assert len(engine.rows(Job)) <= 200
+
+
+def test_more_of_the_audit_log_than_one_batch_is_forgotten(engine: Engine) -> None:
+    """Or it would grow for ever where more comes in than is pruned."""
+    old = engine.clock() - timedelta(days=engine.context.settings.audit_retention_days, minutes=1)
+    deed = audit.Deed(project_id=engine.project_id, by=audit.Actor("key_x"), action=audit.CANCELLED, subject="old")
+    with engine.context.database.write() as session:
+        audit.note_all(session, [deed] * (sweep.AUDITED + 1), old)
+
+    engine.sweep()
+
+    assert engine.rows(AuditEntry) == []
 
 
 def test_what_a_run_gave_goes_when_its_own_retention_ends(engine: Engine, hooks: Hooks) -> None:

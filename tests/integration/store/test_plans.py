@@ -66,6 +66,10 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "in flight of projects": ("ix_job_(project|in_flight)", lambda s: jobs.in_flight_of(s, {"p": 1, "q": 2})),
     "queued of a project": ("ix_job_(start|project)", lambda s: jobs.queued(s, "p")),
     "audit": ("ix_audit_entry_project|audit_entry_1|audit_entry_pkey", _audit),
+    "audit of one thing": (
+        "ix_audit_entry_subject",
+        lambda s: audit.page(s, "p", audit.Filters(subject="job_x"), before=None, limit=20),
+    ),
     "bought today": ("ix_audit_entry_project", lambda s: audit.bought(s, "p", NOW + DAY)),
     "old audit": ("audit_entry_1|audit_entry_pkey", lambda s: audit.forget(s, NOW - timedelta(days=300), 500)),
     "awaits any": ("ix_job_(in_flight|sweep)", hints.awaits_any),
@@ -86,6 +90,7 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     ),
     "due count": ("ix_delivery_due", lambda s: deliveries.due_count(s, NOW, 1)),
     "old jobs": ("ix_job_finished", lambda s: removals.old_jobs(s, NOW - timedelta(days=300), 500)),
+    "old deliveries": ("delivery_(1|pkey)", lambda s: removals.old_deliveries(s, NOW - timedelta(days=300), 500)),
     "owed usage": ("ix_interaction_usage", lambda s: interactions.claim_owed(s, NOW, {1: UNTIL}, 100)),
     "is usage owed": ("ix_interaction_usage", lambda s: interactions.is_owed(s, NOW)),
     "spent today": ("ix_usage_entry_", lambda s: usage.spent(s, "p", NOW)),
