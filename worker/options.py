@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from worker.errors import Fault, Invalid
 from worker.states import EVENT_TYPES, SUBSCRIBABLE
@@ -18,6 +27,13 @@ def _no_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain NUL")
     return text
+
+
+def _few(given: object) -> object:
+    """Asked first: otherwise every key and value would be complained of, too."""
+    if isinstance(given, dict) and len(given) > MAX_KEYS:
+        raise ValueError(f"must not have more than {MAX_KEYS} keys")
+    return given
 
 
 def _known_event(name: str) -> str:
@@ -51,8 +67,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
-    webhook_events: list[Annotated[str, AfterValidator(_known_event)]] | None = None
-    metadata: Annotated[dict[Key, Value], Field(max_length=MAX_KEYS)] = {}
+    webhook_events: Annotated[list[Annotated[str, AfterValidator(_known_event)]], Field(max_length=32)] | None = None
+    metadata: Annotated[dict[Key, Value], Field(max_length=MAX_KEYS), BeforeValidator(_few)] = {}
     priority: Literal["low", "normal", "high"] = "normal"
     run_at: Annotated[AwareDatetime, Field(strict=False), AfterValidator(in_utc)] | None = None
     timeout_seconds: Annotated[Seconds, Field(le=DAY_S)] | None = None
@@ -123,11 +139,12 @@ def asked(model: type[Asked], fields: Mapping[str, Any]) -> Asked:
 
 
 def read(fields: Mapping[str, Any]) -> tuple[Options, list[Fault]]:
-    """The options in a submission's fields, and what is wrong with them (then the options are the defaults)."""
+    """The options in a submission's fields, and up to 50 faults in them (then the options are the defaults)."""
     try:
         return Options.model_validate({name: value for name, value in fields.items() if name in NAMES}), []
     except ValidationError as error:
-        return Options(), [_fault(dict(fault)) for fault in error.errors(include_input=False, include_url=False)]
+        found = error.errors(include_input=False, include_url=False)
+        return Options(), [_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
 
 
 def _fault(fault: dict[str, Any]) -> Fault:

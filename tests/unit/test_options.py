@@ -24,7 +24,9 @@ def test_a_run_at_is_kept_in_utc() -> None:
     [
         ({"metadata": {"key": 1}}, "/metadata/key"),
         ({"metadata": {"a\x00": "b"}}, "/metadata/a\x00"),
+        ({"metadata": {str(n): n for n in range(1000)}}, "/metadata"),
         ({"webhook_events": ["job.nonsense"]}, "/webhook_events/0"),
+        ({"webhook_events": ["job.failed"] * 33}, "/webhook_events"),
         ({"timeout_seconds": 0}, "/timeout_seconds"),
         ({"timeout_seconds": 86_401}, "/timeout_seconds"),
         ({"priority": "urgent"}, "/priority"),

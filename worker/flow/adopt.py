@@ -16,7 +16,7 @@ from worker.context import Context
 from worker.document import PRIORITIES
 from worker.errors import Fault, Invalid, Unavailable, UpstreamError
 from worker.flow import lost, submit, wake
-from worker.flow.draft import contradictions, unknown_field
+from worker.flow.draft import contradictions, unknown_fields
 from worker.flow.submit import Accepted, Order
 from worker.gemini import planning
 from worker.gemini.name import read_name
@@ -89,8 +89,7 @@ def _held(session: Session, order: Order) -> Accepted | None:
 
 def _read(context: Context, fields: Mapping[str, Any]) -> tuple[str, Options]:
     chosen, faults = options.read({name: fields[name] for name in options.ADOPTION & fields.keys()})
-    known = options.ADOPTION | {INTERACTION}
-    faults += [unknown_field(name, known) for name in fields if name not in known]
+    faults += unknown_fields(fields, options.ADOPTION | {INTERACTION})
     if fields.get(INTERACTION) is None:
         faults.append(Fault(AT, "is required"))
     elif not is_id(fields[INTERACTION]):

@@ -1,9 +1,10 @@
 """Draft: a job as it is asked for, with everything refused that can be refused before anything is spent."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from worker.flow import predecessor
 from worker.gemini import agents, planning, request
 from worker.gemini.catalog import Kind, Resolved
 from worker.gemini.references import Reference, references_of
+from worker.gemini.rules import MAX_FAULTS
 from worker.models import Job
 from worker.states import Status
 from worker.store import submissions
@@ -53,8 +55,7 @@ def prepare(
     now = context.clock()
     chosen, faults = options.read(fields)
     body = {name: value for name, value in fields.items() if name not in options.NAMES}
-    known = options.NAMES | _INTERACTION
-    faults += [unknown_field(name, known) for name in body if name not in known]
+    faults += unknown_fields(body, options.NAMES | _INTERACTION)
     altered = agents.prepended(body) if chosen.prepend_system_instruction else None
     body = altered or body
     kind: Kind = "agent" if body.get("agent") is not None else "model"
@@ -67,7 +68,7 @@ def prepare(
         faults += [fault for fault in error.faults if fault.pointer not in {told.pointer for told in faults}]
     faults += contradictions(context, chosen, body)
     if faults:
-        raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults))
+        raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults[:MAX_FAULTS]))
     origin = {"project_id": project_id, "key_id": key_id, "request_id": request_id, "retry_of": retry_of}
     job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
     job.webhook_config = webhook_config
@@ -84,6 +85,11 @@ def prepare(
 
 def _known(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name in _INTERACTION}
+
+
+def unknown_fields(names: Iterable[str], known: Collection[str]) -> list[Fault]:
+    """The faults of names that are none of those known, up to 50: to look for what is near takes its time."""
+    return [unknown_field(name, known) for name in islice((name for name in names if name not in known), MAX_FAULTS)]
 
 
 def unknown_field(name: str, known: Collection[str]) -> Fault:

@@ -5,6 +5,7 @@ All of it is one guarded move to `queued`: of several answers one is taken, and 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -106,8 +107,8 @@ def _following(asked: Asked, job: Job, before: Mapping[str, Any]) -> dict[str, A
     """The next turn's request; raises Invalid with what is wrong in what was given now."""
     given = asked.fields.get(INPUT)
     others = {name: value for name, value in asked.fields.items() if name != INPUT}
-    faults = [] if asked.is_whole else list(_astray(job, others))
-    faults += _results(job, given)
+    faults = [] if asked.is_whole else list(islice(_astray(job, others), MAX_FAULTS))
+    faults += islice(_results(job, given), MAX_FAULTS)
     others = {name: value for name, value in others.items() if name not in OWN}
     base = others if asked.is_whole else {**before, **others}
     body = turns.following(base, job, environment_id=job.environment_id, input=given)

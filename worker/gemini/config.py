@@ -5,6 +5,7 @@ Pure: no value is echoed. A parameter that is not known here goes through, unles
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from worker.errors import Fault
@@ -35,6 +36,8 @@ SUMMARIES = ("auto", "none")
 CHOICES = ("auto", "any", "none", "validated")
 FORMATS = frozenset({"text", "image", "audio", "video"})
 JSON = "application/json"
+LOOKED_AT = 100
+"""How many names are held against those they may be misspelt from: that takes its time."""
 
 
 def of_generation(fields: Mapping[str, Any]) -> Iterator[Fault]:
@@ -43,7 +46,7 @@ def of_generation(fields: Mapping[str, Any]) -> Iterator[Fault]:
     if not isinstance(config, Mapping):
         return
     at = "generation_config"
-    for name in config:
+    for name in islice(config, LOOKED_AT):
         meant = _meant(name)
         if meant is not None:
             yield Fault(pointer_to([at, name[:80]]), f"unknown field; did you mean {meant}?")

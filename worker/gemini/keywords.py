@@ -4,6 +4,7 @@ Pure. Keywords that nobody here knows, and all limits of the API itself, are lef
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from worker.errors import Fault
@@ -31,7 +32,7 @@ def of_schema(schema: Any, path: Path) -> Iterator[Fault]:
             yield Fault(pointer_to(at), "must be a JSON schema: an object")
             continue
         yield from _own(one, at, schema)
-        left += [(part, [*at, *place]) for part, place in _parts(one)]
+        left += [(part, [*at, *place]) for part, place in islice(_parts(one), MAX_SCHEMAS - seen - len(left))]
 
 
 def _own(one: Mapping[str, Any], at: Path, root: Any) -> Iterator[Fault]:

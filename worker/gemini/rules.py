@@ -113,6 +113,7 @@ def _labels(fields: Fields) -> Iterator[Fault]:
         return
     if len(labels) > LABELS_MAX:
         yield Fault("/labels", f"must not be more than {LABELS_MAX}")
+        return
     for key, value in labels.items():
         if not 0 < len(key) <= 63 or not _is_label(key) or not _is_letter(key[0]):
             yield Fault(
@@ -138,11 +139,12 @@ def _extra_body(fields: Fields) -> Iterator[Fault]:
     if not isinstance(extra, Mapping):
         yield Fault("/extra_body", "must be an object")
         return
-    for name in sorted(name for name in extra if plain(name) in FIELDS | RESERVED):
-        yield Fault(pointer_to(["extra_body", name]), "has its own place in the job, or is set by Nightdesk")
     text = json.dumps(extra, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode("utf-8", "surrogatepass")) > EXTRA_BODY_MAX_BYTES:
         yield Fault("/extra_body", f"must not be longer than {EXTRA_BODY_MAX_BYTES} bytes")
+        return
+    for name in sorted(name for name in extra if plain(name) in FIELDS | RESERVED):
+        yield Fault(pointer_to(["extra_body", name]), "has its own place in the job, or is set by Nightdesk")
 
 
 def _is_deep(value: Any) -> bool:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from worker import gemini
 from worker.errors import Fault, Invalid
 from worker.gemini.request import build, schemas_of, validate, wants_json
 
-MODEL = {"model": "gemini-3.8-flash", "input": "hello"}
+MODEL: dict[str, Any] = {"model": "gemini-3.8-flash", "input": "hello"}
 RESEARCH = {"agent": "deep-research-preview-04-2026", "input": "hello"}
 ANTIGRAVITY = {"agent": "antigravity-preview-09-2026", "input": "hello", "environment": "remote"}
 SECRET = "a secret of the caller"
@@ -222,10 +223,42 @@ def test_faults_are_told_in_plain_words(detail: str) -> None:
     assert detail in [fault.detail for fault in faults_of(fields)]
 
 
+Fields = dict[str, Any]
+
+
+def nested(schema: Any, levels: int) -> Any:
+    for _ in range(levels):
+        schema = {"items": schema}
+    return schema
+
+
 def test_the_faults_of_a_hostile_body_are_bounded() -> None:
     fields = MODEL | {"input": [{"type": "text"}] * 1_000, "tools": [{"type": "x"}] * 1_000}
 
     assert len(faults_of(fields)) == 50
+
+
+WORST: dict[str, Fields] = {
+    "contents of no type": {"input": [{}] * 19_000},
+    "tools of no type": {"tools": [{}] * 19_000},
+    "labels": {"labels": {f"a{n}": "b" for n in range(200_000)}},
+    "parameters nearly known": {"generation_config": {f"temperatur{n}": 1 for n in range(19_000)}},
+    "newer parameters": {"extra_body": {f"inputA{n}": 1 for n in range(200_000)}},
+    "schemas far down": {"response_format": nested({"anyOf": [{}] * 200_000}, 90)},
+}
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_a_hostile_body_is_judged_as_soon_as_a_large_good_one(name: str) -> None:
+    good = MODEL | {"input": [{"type": "text", "text": "x"}] * 19_000}
+
+    took_s = {}
+    for what, fields in {"good": good, "hostile": MODEL | WORST[name]}.items():
+        began = thread_time()
+        faults_of(fields)
+        took_s[what] = thread_time() - began
+
+    assert took_s["hostile"] < 3 * took_s["good"] + 0.1, took_s
 
 
 def test_large_free_form_json_is_no_trouble() -> None:
