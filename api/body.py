@@ -11,10 +11,14 @@ from typing import Any
 
 import orjson
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import bulk
+from api.bulk import Hold
 from api.errors import PayloadTooLarge
+from api.places import Places
 from worker.errors import BadRequest, Fault, Invalid
 from worker.gemini.shapes import pointer_to
 
@@ -28,7 +32,7 @@ MAX_FAULTS = 50
 _INEXACT = object()
 
 SMALL_BYTES = 64 * 1024
-"""Bodies up to this size are read and checked on the event loop; a hop to a thread costs more than they do."""
+"""What a body may have that is about more than one job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,23 @@ class TooSlow(BadRequest):
 class BodyLimit:
     """Refuses to take in more than `limit` bytes, whatever Content-Length says or whether there is one.
 
-    And to wait for a body that does not come. Paths of their own limit are in `apart`, and have times of their own.
+    And to wait for a body that does not come, or to hold more of all bodies than there is room for. Paths of their own
+    limit are in `apart`: they have times of their own, and hold nothing.
     """
 
     def __init__(
-        self, app: ASGIApp, limit: int, apart: Mapping[str, int] | None = None, patience: Patience | None = None
+        self,
+        app: ASGIApp,
+        limit: int,
+        apart: Mapping[str, int] | None = None,
+        patience: Patience | None = None,
+        held: Places | None = None,
     ) -> None:
         self.app = app
         self.limit = limit
         self.patience = patience or Patience()
         self.apart = apart or {}
+        self.held = held or bulk.held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a handler read up to the limit; its next read raises PayloadTooLarge."""
@@ -68,7 +79,9 @@ class BodyLimit:
         limit = self.apart.get(scope["path"], self.limit)
         announced = Headers(scope=scope).get("content-length", "")
         is_over = announced.isdecimal() and int(announced[:20]) > limit
-        taken, is_whole, began = 0, scope["path"] in self.apart, monotonic()
+        is_apart, state = scope["path"] in self.apart, scope.setdefault("state", {})
+        taken, is_whole, began = 0, is_apart, monotonic()
+        hold = state["hold"] = Hold(self.held, state)
 
         async def counted() -> Message:
             nonlocal taken, is_whole
@@ -79,9 +92,14 @@ class BodyLimit:
             taken += len(message.get("body", b""))
             if taken > limit:
                 raise PayloadTooLarge(f"the body may have at most {limit} bytes")
+            if not is_apart and taken > bulk.UNCOUNTED_BYTES:
+                hold.grow(len(message["body"]))
             return message
 
-        await self.app(scope, counted, send)
+        try:
+            await self.app(scope, counted, send)
+        finally:
+            hold.end()
 
     async def _soon(self, receive: Receive, since_s: float, taken: int) -> Message:
         left_s = self.patience.grace_s + taken / self.patience.slowest - since_s
@@ -93,9 +111,25 @@ class BodyLimit:
 
 
 async def read(request: Request) -> bytes:
-    """The whole body; raises PayloadTooLarge, and BadRequest where it is compressed."""
+    """The whole body; raises PayloadTooLarge, RateLimited, and BadRequest where it is compressed."""
     refuse_encoded(request)
     return await request.body()
+
+
+async def read_small(request: Request) -> dict[str, Any]:
+    """The JSON object in a body that can only be small; raises as `read` and `parse` do."""
+    raw = await read(request)
+    if len(raw) > SMALL_BYTES:
+        raise PayloadTooLarge(f"the body may have at most {SMALL_BYTES} bytes here")
+    return parse(raw)
+
+
+async def measure(request: Request, raw: bytes) -> None:
+    """Make room for what is made of a body that is not light; raises RateLimited, and Invalid for too many parts."""
+    parts = await run_in_threadpool(bulk.parts, raw)
+    if parts > bulk.MAX_PARTS:
+        raise Invalid(Fault("", f"the body must not have more than {bulk.MAX_PARTS:,} values and names"))
+    request.state.hold.grow(parts * bulk.PART_BYTES)
 
 
 def refuse_encoded(request: Request) -> None:

@@ -1,5 +1,6 @@
 """What handlers share: one frozen `Desk` for each process, and the few ways in which they use it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
@@ -44,10 +45,16 @@ class Desk:
     listener: Listener | None
     """None where upstream events are off."""
     memo: Memo = field(default_factory=Memo)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def read(self, query: Callable[[Session], T]) -> T:
         """What a query gives, asked off the event loop; raises Unavailable."""
         return await run_in_threadpool(self._read, query)
+
+    async def in_turn(self, work: Callable[[], T]) -> T:
+        """What a function gives that keeps the interpreter busy, in a thread: one at a time, or all else would wait."""
+        async with self._turn:
+            return await run_in_threadpool(work)
 
     def _read(self, query: Callable[[Session], T]) -> T:
         with self.context.database.read() as session:

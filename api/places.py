@@ -27,30 +27,33 @@ class Places:
     open: int = 0
     _of_each: Counter[str] = field(default_factory=Counter)
 
-    def check(self, project_id: str) -> None:
-        """Raise RateLimited where no more may be opened, or none for this project."""
+    def check(self, project_id: str, number: int = 1) -> None:
+        """Raise RateLimited where so many more may not be opened, or not for this project."""
         share = max(1, self.limit // 2)
         whose = ""
-        if self.open < self.limit:
-            if self._of_each[project_id] < share:
+        if self.open + number <= self.limit:
+            if self._of_each[project_id] + number <= share:
                 return
             whose = " for this project"
         count("nightdesk_rate_limited_total", kind=self.what.rpartition(" ")[2])
         limit = share if whose else self.limit
         raise RateLimited(f"too many {self.what} are open here{whose}", limit=limit, retry_after_s=FULL_RETRY_S)
 
+    def add(self, project_id: str, number: int) -> None:
+        """Count so many more, or fewer."""
+        self.open += number
+        self._of_each[project_id] += number
+        if not self._of_each[project_id]:
+            del self._of_each[project_id]
+
     @contextmanager
     def place(self, project_id: str) -> Iterator[None]:
         """Count one while it lasts."""
-        self.open += 1
-        self._of_each[project_id] += 1
+        self.add(project_id, 1)
         try:
             yield
         finally:
-            self.open -= 1
-            self._of_each[project_id] -= 1
-            if not self._of_each[project_id]:
-                del self._of_each[project_id]
+            self.add(project_id, -1)
 
 
 @dataclass(slots=True)

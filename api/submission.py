@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import Request
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
-from api import body, headers
+from api import body, bulk, headers
 from api.auth import Caller
 from api.desk import Desk
 from api.errors import request_id
@@ -33,12 +33,19 @@ class Intake:
 
 
 async def read(request: Request, who: Caller, path: str) -> tuple[Intake, dict[str, Any], bool]:
-    """What identifies a submission, its body, and whether it is small; raises BadRequest, PayloadTooLarge, Invalid."""
+    """What identifies a submission, its body, and whether that is light.
+
+    Raises BadRequest, PayloadTooLarge, RateLimited, Invalid.
+    """
     key = headers.idempotency_key(request)
     raw = await body.read(request)
-    is_small = len(raw) <= body.SMALL_BYTES
-    content, digest = _parse(raw, key) if is_small else await run_in_threadpool(_parse, raw, key)
-    return Intake(who, path, key, digest, request_id(request)), content, is_small
+    if is_light := bulk.is_light(raw):
+        content, digest = _parse(raw, key)
+    else:
+        await body.measure(request, raw)
+        desk: Desk = request.app.state.desk
+        content, digest = await desk.in_turn(partial(_parse, raw, key))
+    return Intake(who, path, key, digest, request_id(request)), content, is_light
 
 
 def _parse(raw: bytes, key: str | None) -> tuple[dict[str, Any], str]:
@@ -60,9 +67,9 @@ async def take(
     is_once: bool = False,
     action: str = audit.SUBMITTED,
 ) -> Accepted:
-    """Draft and write an order; what takes long, or asks the database, is drafted in a thread."""
+    """Draft and write an order; what takes long, or asks the database, is drafted in its turn."""
     try:
-        drafts = draft() if is_quick else await run_in_threadpool(draft)
+        drafts = draft() if is_quick else await desk.in_turn(draft)
     except NightdeskError:
         # A replay is answered as the first time, though the same body might be refused today.
         known = await desk.read(lambda session: _replay(session, given)) if given.key else None
@@ -106,6 +113,8 @@ def many(desk: Desk, given: Intake, content: dict[str, Any]) -> list[Draft]:
         raise Invalid(*faults, Fault("/jobs", f"must be a list of 1 to {MAX_BATCH} jobs"))
     drafts: list[Draft] = []
     for number, fields in enumerate(items):
+        if len(faults) >= MAX_FAULTS:
+            break
         at = f"/jobs/{number}"
         if not isinstance(fields, dict):
             faults.append(Fault(at, "must be an object"))

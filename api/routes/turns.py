@@ -1,5 +1,7 @@
 """Answering the function calls that a job waits for."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -40,6 +42,8 @@ async def respond_to_job(request: Request, who: Author, job_id: JobId, desk: AtD
     `action_timeout_seconds` expires the job. Use a new `Idempotency-Key` for each turn.
     """
     wait_s = headers.prefer_wait(request)
-    given, content, _ = await submission.read(request, who, f"{PATH}/{job_id}/respond")
+    given, content, is_light = await submission.read(request, who, f"{PATH}/{job_id}/respond")
     asked = respond.Asked(order=submission.order(given), job_id=job_id, fields=content, is_admin=who.is_admin)
-    return await made(desk, given, await run_in_threadpool(respond.respond, desk.context, asked), wait_s)
+    answer = partial(respond.respond, desk.context, asked)
+    accepted = await run_in_threadpool(answer) if is_light else await desk.in_turn(answer)
+    return await made(desk, given, accepted, wait_s)

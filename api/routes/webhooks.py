@@ -57,7 +57,7 @@ Status = Annotated[
 )
 async def create_webhook(request: Request, who: Postmaster, desk: AtDesk) -> Response:
     """It hears of every job of the project from now on, beside the job's own `webhook_url`. Up to 50 in a project."""
-    fields = body.parse(await body.read(request))
+    fields = await body.read_small(request)
     made = await run_in_threadpool(flow.create, desk.context, who.project_id, fields, who.by)
     return view.answer(endpoint.shown(made), 201, {"Location": f"{PATH}/{made.endpoint.id}"})
 
@@ -104,7 +104,7 @@ def _known(session: Session, *, endpoint_id: str, project_id: str) -> WebhookEnd
 )
 async def change_webhook(request: Request, who: Postmaster, endpoint_id: EndpointId, desk: AtDesk) -> Response:
     """What is not given stays as it is. What waits goes to the new `url`; `enabled: true` sends what was held."""
-    fields = body.parse(await body.read(request))
+    fields = await body.read_small(request)
     changed = await run_in_threadpool(flow.change, desk.context, who.project_id, endpoint_id, fields, who.by)
     return view.answer(document.endpoint(changed))
 
@@ -172,7 +172,7 @@ async def replay_webhook(request: Request, who: Postmaster, endpoint_id: Endpoin
 
     What a disabled endpoint has held goes once, and is held again where that fails.
     """
-    fields = body.parse(await body.read(request))
+    fields = await body.read_small(request)
     found = await run_in_threadpool(flow.replay, desk.context, who.project_id, endpoint_id, fields, who.by)
     return view.answer(document.endpoint(found), 202)
 

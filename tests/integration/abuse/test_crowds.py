@@ -2,7 +2,9 @@
 
 import resource
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -15,6 +17,7 @@ from tests.integration.api.serving import Server, prepared, serving
 from tests.stack import Stack
 
 CROWD = 1000
+JOB = {"model": "gemini-3.8-flash", "input": "Say hello."}
 WITHIN_S = 1.0
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
@@ -89,12 +92,11 @@ def test_a_crowd_of_half_open_connections_holds_nobody_up(stack: Stack) -> None:
         post + b"Content-Length: 1000000\r\n\r\n{",
         post + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
     ]
-    body = {"model": "gemini-3.8-flash", "input": "Say hello."}
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * CROWD)), hard))
     took = []
     with ExitStack() as crowd, httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=20) as good:
-        assert good.post("/v1/jobs", json=body).status_code == 202
+        assert good.post("/v1/jobs", json=JOB).status_code == 202
         slow = [crowd.enter_context(connect(stack.url)) for _ in range(CROWD)]
         for number, connection in enumerate(slow):
             connection.sendall(kinds[number % len(kinds)])
@@ -103,10 +105,54 @@ def test_a_crowd_of_half_open_connections_holds_nobody_up(stack: Stack) -> None:
                 # A letter at a time, as one who wants to stay for long.
                 connection.sendall(b"a" if number % 2 else b" ")
             began = monotonic()
-            job_id = good.post("/v1/jobs", json=body).json()["id"]
+            job_id = good.post("/v1/jobs", json=JOB).json()["id"]
             assert good.get(f"/v1/jobs/{job_id}").status_code == 200
             took.append(monotonic() - began)
 
     # The machine itself may stop for a moment; the crowd is there all the time.
     assert sorted(took)[-3] < WITHIN_S, took
     assert httpx2.get(f"{stack.url}/healthz").status_code == 200
+
+
+def around(hollow: bytes, unit: bytes, number: int) -> bytes:
+    """A create whose one result holds so many of these."""
+    held = b'[{"type": "function_result", "call_id": "c", "result": {"a": [' + unit * number + hollow + b"]}}]"
+    return b'{"model": "gemini-3.8-flash", "input": ' + held + b"}"
+
+
+HEAVY = {
+    "lists, more than are read": around(b"[]", b"[],", 6_000_000),
+    "lists in lists, as many as are read": around(b"0", b"[[[[[[]]]]]],", 140_000),
+    "numbers": around(b"0", b"1234567890123456789,", 900_000),
+    "a text of marks": around(b'"' + b'\\",' * 1_500_000 + b'"', b"", 0),
+    "contents of no type": b'{"model": "gemini-3.8-flash", "input": [' + b"{}," * 19_000 + b"{}]}",
+}
+
+
+@pytest.mark.parametrize("what", HEAVY)
+def test_the_heaviest_bodies_hold_nobody_up(stack: Stack, what: str) -> None:
+    told = {**stack.headers, "Content-Type": "application/json"}
+    is_over = threading.Event()
+
+    def throw() -> set[int]:
+        seen = set()
+        with httpx2.Client(base_url=stack.url, headers=told, timeout=60) as hostile:
+            while not is_over.is_set():
+                seen.add(hostile.post("/v1/jobs", content=HEAVY[what]).status_code)
+        return seen
+
+    took = []
+    with httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=60) as good, ThreadPoolExecutor(3) as threads:
+        good.get("/healthz")
+        thrown = [threads.submit(throw) for _ in range(3)]
+        try:
+            for _ in range(20):
+                began = monotonic()
+                assert good.get("/healthz").status_code == 200
+                took.append(monotonic() - began)
+                assert good.post("/v1/jobs", json=JOB).status_code == 202
+        finally:
+            is_over.set()
+
+    assert set().union(*(one.result() for one in thrown)) <= {202, 422, 429}
+    assert sorted(took)[-3] < WITHIN_S / 2, took

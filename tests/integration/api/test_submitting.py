@@ -118,6 +118,31 @@ def test_a_body_too_large_for_the_event_loop_is_taken_too(tenant: Tenant) -> Non
     assert tenant.get(f"/v1/jobs/{job['id']}?include=input").json()["input"] == text
 
 
+def test_no_more_than_fifty_faults_of_a_job_are_told(guest: Tenant) -> None:
+    unknown = {f"metadat{number}": number for number in range(5000)}
+
+    refused = guest.post("/v1/jobs", HELLO | unknown)
+    many = guest.post("/v1/jobs/batch", {"jobs": [HELLO | unknown] * 30})
+
+    assert (refused.status_code, len(refused.json()["errors"])) == (422, 50)
+    assert (many.status_code, len(many.json()["errors"])) == (422, 1000)
+
+
+def test_a_body_of_too_many_parts_is_refused_before_it_is_read(guest: Tenant) -> None:
+    hollow = b'{"model": "gemini-3.8-flash", "input": [' + b"[]," * 500_001 + b"0]}"
+
+    refused = guest.http.post("/v1/jobs", content=hollow)
+
+    assert pointers(refused) == [""]
+    assert "1,000,000 values" in refused.json()["errors"][0]["detail"]
+
+
+def test_an_endpoints_body_is_small(guest: Tenant) -> None:
+    refused = guest.post("/v1/webhooks", {"url": "https://a.example/" + "x" * 70_000})
+
+    assert (refused.status_code, refused.json()["code"]) == (413, "payload_too_large")
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"nonsense", b'{"a": NaN}', b'{"a": "\xff"}', b"[" * 5000, b'\xef\xbb\xbf{"a": 1}']
 )
