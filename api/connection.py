@@ -6,6 +6,7 @@ What the server would answer in plain text by itself is a problem like any other
 import asyncio
 import socket
 from contextlib import suppress
+from typing import ClassVar
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -20,7 +21,7 @@ HEAD_S = 20.0
 LINGER_S = 2.0
 """How long what comes after a bad head is let come."""
 
-HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 32 * 1024
 TAKE_S = 60.0
 """How long a client may take nothing of what is sent to it: then the system drops the connection."""
 
@@ -32,9 +33,12 @@ class HeadTooLarge(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """One client's; `most` of them in a process."""
+    """One client's; `most` of them in a process. Where more come, who has asked nothing for longest gives way."""
 
     most = 10_000
+    resting: ClassVar[dict["Connection", None]] = {}
+    """Those that have no request under way, who has had none for longest first."""
+
     head_s = HEAD_S
     take_s = TAKE_S
     linger_s = LINGER_S
@@ -48,15 +52,17 @@ class Connection(HttpToolsProtocol):
         """Take a client in, or send it away where there is no room."""
         super().connection_made(transport)
         _limit(transport, self.take_s)
-        if len(self.connections) > self.most:
+        if len(self.connections) > self.most and not self._make_room():
             self._refuse(errors.UNAVAILABLE, "too many connections are open here", "full")
             transport.close()
         else:
+            self.resting[self] = None
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is waited for any more."""
         self._stop()
+        self.resting.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -86,11 +92,14 @@ class Connection(HttpToolsProtocol):
         """The head is here."""
         self._is_reading_head = False
         self._stop()
+        self.resting.pop(self, None)
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """The next one may begin; bytes that begin none have the time of a head."""
         self._is_reading_head = True
+        self.resting.pop(self, None)
+        self.resting[self] = None
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -116,6 +125,16 @@ class Connection(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Whoever asks for an upgrade is answered without one, and it is nobody's mistake here."""
+
+    def _make_room(self) -> bool:
+        """End the connection that has had no request for longest; whether there is one."""
+        for other in self.resting:
+            if other.cycle is None or other.cycle.response_complete:
+                count("nightdesk_connections_refused_total", reason="made_room")
+                del self.resting[other]
+                other.transport.abort()
+                return True
+        return False
 
     def _grow(self, number: int) -> None:
         self._head_bytes += number
@@ -159,7 +178,7 @@ class Connection(HttpToolsProtocol):
 
 def limited(most: int, **times_s: float) -> type[Connection]:
     """Connections of which there may be so many; `head_s`, `take_s` and `linger_s` may differ."""
-    return type("Limited", (Connection,), {"most": most, **times_s})
+    return type("Limited", (Connection,), {"most": most, "resting": {}, **times_s})
 
 
 def _limit(transport: asyncio.Transport, take_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from fastapi import Request
 
@@ -9,6 +10,8 @@ from worker.errors import BadRequest
 
 MAX_KEY_LENGTH = 255
 MAX_WAIT_S = 60
+MAX_RANGES = 50
+"""How many media ranges are looked at: nobody who means it wants more."""
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -80,7 +83,8 @@ class _Range:
 
 def preferred(request: Request, offered: Sequence[str]) -> str:
     """The media type on offer that `Accept` wants most; the first on offer where it does not say."""
-    ranges = [_range(part) for part in ",".join(request.headers.getlist("accept")).split(",") if part.strip()]
+    given = (part for part in ",".join(request.headers.getlist("accept")).split(",") if part.strip())
+    ranges = [_range(part) for part in islice(given, MAX_RANGES)]
     if not ranges:
         return offered[0]
 

@@ -195,24 +195,39 @@ def test_whoever_takes_nothing_is_dropped(site: Site) -> None:
 
 
 def test_too_many_connections_are_told_so_and_the_others_go_on(site: Site) -> None:
-    first = site.connect()
-    first.sendall(QUESTION)
-    assert answered(first)[0] == 200
-    others = []
-    for _ in range(MOST - 1):
-        others.append(site.connect())
-        others[-1].sendall(QUESTION)
-        assert answered(others[-1])[0] == 200
+    busy = [site.connect() for _ in range(MOST)]
+    for client in busy:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
 
     assert problem(site.connect()) == (503, "unavailable")
 
-    first.sendall(QUESTION)
-    assert answered(first)[0] == 200
-    others[0].close()
+    for client in busy:
+        assert client.recv(1)
+    busy[0].close()
     eventually(lambda: site.open < MOST, within_s=DEADLINE_S)
     again = site.connect()
     again.sendall(QUESTION)
     assert answered(again)[0] == 200
+
+
+def test_where_there_are_too_many_who_has_asked_nothing_for_longest_gives_way(site: Site) -> None:
+    idle, half = site.connect(), site.connect()
+    half.sendall(b"GET / HT")
+    idle.sendall(QUESTION)
+    assert answered(idle)[0] == 200
+    busy = [site.connect() for _ in range(MOST - 2)]
+    for client in busy:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+
+    one, other = site.connect(), site.connect()
+    for late in (one, other):
+        late.sendall(QUESTION)
+        assert answered(late)[0] == 200
+
+    assert is_cut(half)
+    assert is_cut(idle)
 
 
 @pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET\r\n\r\n", b"HELLO THERE\r\n\r\n"])
