@@ -8,7 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import errors, exposition, openapi
+from api import bulk, errors, exposition, openapi
 from api.access import Access
 from api.body import BodyLimit
 from api.desk import Desk
@@ -19,7 +19,8 @@ from api.gemini.manners import Manners
 from api.gemini.owed import Owed
 from api.keyring import Keyring
 from api.live import Live
-from api.places import Streams, uploads
+from api.outlet import Outlet
+from api.places import Streams, uploads, waits
 from api.rates import Rates
 from api.readiness import Readiness
 from api.rounds import Rounds
@@ -144,7 +145,9 @@ def build(
     errors.install(app, {"quota_exceeded": settings.max_queued})
     openapi.install(app, ABOUT, [route for resource in RESOURCES for route in resource.router.routes])
     apart = {files.PATH: settings.max_file_bytes + OVERHEAD_BYTES}
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, apart=apart)
+    held = bulk.held()
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, apart=apart, held=held)
+    app.add_middleware(Outlet, held=held)
     app.add_middleware(Access)
     app.add_middleware(Manners)
     return app
@@ -166,6 +169,7 @@ async def _open(
         streams=streams,
         live=live,
         uploads=uploads(context.settings.max_uploads),
+        waits=waits(),
         rounds=Rounds(context),
         readiness=Readiness(context),
         owed=Owed(context),

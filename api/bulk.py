@@ -1,4 +1,4 @@
-"""How much there is to a request's body: the bytes that are held of all of them, and the parts that one would have.
+"""How much there is to requests: the bytes that are held of bodies and answers, and the parts that a body would have.
 
 Parts are counted on the bytes, before anything is made of them: while it is, the interpreter does nothing else.
 """
@@ -46,7 +46,7 @@ def _marks(text: bytes) -> int:
 
 
 def held() -> Places:
-    """How many bytes of bodies one process holds at once."""
+    """How many bytes of bodies, and of answers, one process holds at once."""
     return Places(HELD_BYTES, "bytes of bodies")
 
 
@@ -66,6 +66,11 @@ class Hold:
         self._places.check(self._project_id, number)
         self._places.add(self._project_id, number)
         self._number += number
+
+    def reach(self, number: int) -> None:
+        """Hold so many at least; raises RateLimited where there is no room for them."""
+        if number > self._number:
+            self.grow(number - self._number)
 
     def end(self) -> None:
         """Give all of it back."""

@@ -1,8 +1,8 @@
 """What handlers share: one frozen `Desk` for each process, and the few ways in which they use it."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -18,6 +18,7 @@ from api.rates import Rates
 from api.readiness import Readiness
 from api.rounds import Rounds
 from api.strangers import Strangers
+from api.turn import Turn
 from api.waits import Watch
 from api.writer import Writer
 from worker.context import Context
@@ -39,22 +40,22 @@ class Desk:
     streams: Streams
     live: Live
     uploads: Places
+    waits: Places
     rounds: Rounds
     readiness: Readiness
     owed: Owed
     listener: Listener | None
     """None where upstream events are off."""
     memo: Memo = field(default_factory=Memo)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Turn = field(default_factory=Turn)
 
     async def read(self, query: Callable[[Session], T]) -> T:
         """What a query gives, asked off the event loop; raises Unavailable."""
         return await run_in_threadpool(self._read, query)
 
-    async def in_turn(self, work: Callable[[], T]) -> T:
-        """What a function gives that keeps the interpreter busy, in a thread: one at a time, or all else would wait."""
-        async with self._turn:
-            return await run_in_threadpool(work)
+    async def read_in_turn(self, project_id: str, query: Callable[[Session], T]) -> T:
+        """The same of a query that gives much, in its turn; raises RateLimited, too."""
+        return await self.turn.take(project_id, partial(self._read, query))
 
     def _read(self, query: Callable[[Session], T]) -> T:
         with self.context.database.read() as session:

@@ -15,6 +15,9 @@ HEARTBEAT_S = 15.0
 SEND_S = 30.0
 MAX_STREAMS = 1000
 MAX_FOLLOWED = 100
+MAX_WAITS = 4000
+"""Requests that wait for their jobs: each has a connection, of which there may be 10,000."""
+
 FULL_RETRY_S = 5
 
 
@@ -27,16 +30,22 @@ class Places:
     open: int = 0
     _of_each: Counter[str] = field(default_factory=Counter)
 
+    def has_room(self, project_id: str, number: int = 1) -> bool:
+        """Whether so many more may be opened for this project."""
+        return self.open + number <= self.limit and self._of_each[project_id] + number <= self.share
+
+    @property
+    def share(self) -> int:
+        """What one project may have."""
+        return max(1, self.limit // 2)
+
     def check(self, project_id: str, number: int = 1) -> None:
         """Raise RateLimited where so many more may not be opened, or not for this project."""
-        share = max(1, self.limit // 2)
-        whose = ""
-        if self.open + number <= self.limit:
-            if self._of_each[project_id] + number <= share:
-                return
-            whose = " for this project"
+        if self.has_room(project_id, number):
+            return
+        whose = " for this project" if self.open + number <= self.limit else ""
         count("nightdesk_rate_limited_total", kind=self.what.rpartition(" ")[2])
-        limit = share if whose else self.limit
+        limit = self.share if whose else self.limit
         raise RateLimited(f"too many {self.what} are open here{whose}", limit=limit, retry_after_s=FULL_RETRY_S)
 
     def add(self, project_id: str, number: int) -> None:
@@ -70,6 +79,11 @@ class Streams:
 
     def __post_init__(self) -> None:
         self.places = Places(self.limit, "event streams")
+
+
+def waits() -> Places:
+    """How many requests of this process wait for their jobs."""
+    return Places(MAX_WAITS, "waits")
 
 
 def uploads(limit: int) -> Places:

@@ -44,7 +44,7 @@ async def read(request: Request, who: Caller, path: str) -> tuple[Intake, dict[s
     else:
         await body.measure(request, raw)
         desk: Desk = request.app.state.desk
-        content, digest = await desk.in_turn(partial(_parse, raw, key))
+        content, digest = await desk.turn.take(who.project_id, partial(_parse, raw, key))
     return Intake(who, path, key, digest, request_id(request)), content, is_light
 
 
@@ -69,7 +69,7 @@ async def take(
 ) -> Accepted:
     """Draft and write an order; what takes long, or asks the database, is drafted in its turn."""
     try:
-        drafts = draft() if is_quick else await desk.in_turn(draft)
+        drafts = draft() if is_quick else await desk.turn.take(given.who.project_id, draft)
     except NightdeskError:
         # A replay is answered as the first time, though the same body might be refused today.
         known = await desk.read(lambda session: _replay(session, given)) if given.key else None

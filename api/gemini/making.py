@@ -48,7 +48,7 @@ async def _owing(
     """A job whose answer is owed from its first transaction on, or one whose answer nobody has had yet."""
     project_id, path = given.who.project_id, f"{PATH}/{given.who.key_id}#{given.digest}"
     known = await desk.owed.take_over(project_id, path)
-    drafts = [] if known else draft() if is_quick else await desk.in_turn(draft)
+    drafts = [] if known else draft() if is_quick else await desk.turn.take(project_id, draft)
     account.debt = Debt(project_id, path, known or drafts[0].job.id)
     desk.owed.begin(account.debt)
     if drafts:

@@ -68,9 +68,10 @@ async def create_interaction(
 ) -> Response:
     """Without `background` the answer comes when the job has ended; what a client sends again is not bought again."""
     given, content, is_small = await submission.read(request, who, making.PATH)
-    given = making.intake(given, content) if is_small else await desk.in_turn(partial(making.intake, given, content))
+    take = partial(making.intake, given, content)
+    given = take() if is_small else await desk.turn.take(who.project_id, take)
     read = partial(wish.read, content, desk.context.policy)
-    wished = read() if is_small else await desk.in_turn(read)
+    wished = read() if is_small else await desk.turn.take(who.project_id, read)
     if wished.is_streamed or not wished.is_background:
         desk.streams.places.check(who.project_id)
     name = await making.make(desk, given, wished, account, is_quick=is_small)

@@ -181,7 +181,8 @@ async def read_job(
         raise Invalid(Fault("/include", "may name steps, input and turns"))
     if wait:
         await until_settled(desk, job_id, who, wait)
-    return view.tagged(request, await desk.read(partial(_whole, desk, job_id, who.project_id, parts)))
+    whole = partial(_whole, desk, job_id, who.project_id, parts)
+    return view.tagged(request, await (desk.read_in_turn(who.project_id, whole) if parts else desk.read(whole)))
 
 
 def _whole(desk: Desk, job_id: str, project_id: str, parts: set[str], session: Session) -> bytes:

@@ -62,10 +62,11 @@ async def read_report(request: Request, who: Reader, job_id: JobId, desk: AtDesk
     told = {"Cache-Control": view.REVALIDATE, "Vary": "Accept"}
     if wanted == report.HTML:
         told["Content-Security-Policy"] = page.CSP
-        text = await run_in_threadpool(_page, desk, job_id, found, folder)
+        pictures = await run_in_threadpool(_pictures, desk, found, folder)
+        text = await desk.turn.take(who.project_id, partial(page.html, found, job_id, pictures))
     else:
         told["Content-Disposition"] = f'inline; filename="{quote(job_id)}.md"'
-        text = await run_in_threadpool(report.markdown, found)
+        text = await desk.turn.take(who.project_id, partial(report.markdown, found))
     return Response(text, headers=told, media_type=wanted)
 
 
@@ -80,7 +81,7 @@ def _find(desk: Desk, job_id: str, project_id: str, session: Session) -> tuple[R
     return found, str(outcome.get("folder") or "")
 
 
-def _page(desk: Desk, job_id: str, found: Report, folder: str) -> str:
+def _pictures(desk: Desk, found: Report, folder: str) -> dict[str, str]:
     """A browser sends no key for pictures, and what is saved has no address of its own: so they are in the page."""
     pictures, room = {}, PICTURES_MAX_BYTES
     for artifact in found.artifacts:
@@ -94,4 +95,4 @@ def _page(desk: Desk, job_id: str, found: Report, folder: str) -> str:
         except (ArtifactStoreError, NotFound):
             continue
         pictures[artifact["url"]] = f"data:{media_type};base64,{b64encode(data).decode()}"
-    return page.html(found, job_id, pictures)
+    return pictures

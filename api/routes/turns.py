@@ -45,5 +45,5 @@ async def respond_to_job(request: Request, who: Author, job_id: JobId, desk: AtD
     given, content, is_light = await submission.read(request, who, f"{PATH}/{job_id}/respond")
     asked = respond.Asked(order=submission.order(given), job_id=job_id, fields=content, is_admin=who.is_admin)
     answer = partial(respond.respond, desk.context, asked)
-    accepted = await run_in_threadpool(answer) if is_light else await desk.in_turn(answer)
+    accepted = await run_in_threadpool(answer) if is_light else await desk.turn.take(who.project_id, answer)
     return await made(desk, given, accepted, wait_s)

@@ -123,7 +123,6 @@ def around(hollow: bytes, unit: bytes, number: int) -> bytes:
 HEAVY = {
     "lists, more than are read": around(b"[]", b"[],", 6_000_000),
     "lists in lists, as many as are read": around(b"0", b"[[[[[[]]]]]],", 140_000),
-    "numbers": around(b"0", b"1234567890123456789,", 900_000),
     "a text of marks": around(b'"' + b'\\",' * 1_500_000 + b'"', b"", 0),
     "contents of no type": b'{"model": "gemini-3.8-flash", "input": [' + b"{}," * 19_000 + b"{}]}",
 }
@@ -146,7 +145,7 @@ def test_the_heaviest_bodies_hold_nobody_up(stack: Stack, what: str) -> None:
         good.get("/healthz")
         thrown = [threads.submit(throw) for _ in range(3)]
         try:
-            for _ in range(20):
+            for _ in range(12):
                 began = monotonic()
                 assert good.get("/healthz").status_code == 200
                 took.append(monotonic() - began)

@@ -77,6 +77,21 @@ def test_a_wait_that_is_over_answers_the_job_as_it_is(guest: Tenant) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
 
 
+def test_where_too_many_wait_a_wait_is_over_at_once(sqlite_server: Server, guest: Tenant) -> None:
+    job_id, waits = guest.submit()["id"], sqlite_server.desk.waits
+    waits.add(guest.project_id, waits.share)
+    try:
+        began = monotonic()
+        read = guest.get(f"/v1/jobs/{job_id}?wait=60")
+        made = guest.post("/v1/jobs", HELLO, headers={"Prefer": "wait=60"})
+        took_s = monotonic() - began
+    finally:
+        waits.add(guest.project_id, -waits.share)
+
+    assert (read.json()["status"], made.status_code, made.json()["status"]) == ("queued", 202, "queued")
+    assert took_s < 20
+
+
 def test_a_wait_for_an_ended_job_is_no_wait(tenant: Tenant, worker: Worker) -> None:
     job_id = tenant.submit()["id"]
     worker.complete(job_id)
