@@ -4,6 +4,7 @@ SQLite writes begin IMMEDIATE on one connection a process: SQLAlchemy's deferred
 concurrency, and SQLite's own lock queue is unfair. Reads have an engine of their own that cannot write.
 """
 
+import select
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Database:
     def __init__(self, url: str, *, connections: int = 16, sealer: Sealer | None = None) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _sqlite(url, write=True) if self.is_sqlite else _postgres(url, connections)
-        self.reader = _sqlite(url, write=False, connections=connections) if self.is_sqlite else self.engine
+        self.reader = _sqlite(url, write=False, connections=connections) if self.is_sqlite else _reading(self.engine)
         for engine in (self.engine, self.reader):
             engine.dialect.sealer = sealer  # type: ignore[attr-defined]
 
@@ -60,7 +61,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """One snapshot to read from; never commits."""
+        """To read from, on SQLite one snapshot, on PostgreSQL one for each statement; never for writing."""
         with _reachable(), Session(self.reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
@@ -123,7 +124,7 @@ def _sqlite(url: str, *, write: bool, connections: int = 1) -> sa.Engine:
 
 def _postgres(url: str, connections: int) -> sa.Engine:
     # hide_parameters: an error's text would carry prompts and secrets into logs and Flower.
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         pool_size=connections,
         max_overflow=4,
@@ -134,6 +135,27 @@ def _postgres(url: str, connections: int) -> sa.Engine:
         **JSON,
         connect_args={"connect_timeout": 5, "options": POSTGRES_OPTIONS},
     )
+    ping = engine.dialect.do_ping
+
+    def look(dbapi_connection: Any) -> bool:
+        return not _has_heard(dbapi_connection) or ping(dbapi_connection)
+
+    engine.dialect.do_ping = look  # type: ignore[method-assign]
+    return engine
+
+
+def _has_heard(connection: Any) -> bool:
+    """Whether something came while nobody listened: its end, as a rule. Otherwise a ping would be wasted."""
+    if connection.closed:
+        return True
+    looker = select.poll()
+    looker.register(connection.pgconn.socket, select.POLLIN)
+    return bool(looker.poll(0))
+
+
+def _reading(engine: sa.Engine) -> sa.Engine:
+    """The same pool without transactions, which cost two round trips and give a reader nothing: READ COMMITTED."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def take_turns(connection: sa.Connection) -> None:
