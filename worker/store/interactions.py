@@ -49,11 +49,11 @@ class Owed(NamedTuple):
 
 def add(session: Session, claimed: Sequence[Job], now: datetime) -> None:
     """The rows of the POSTs that these jobs, each under its claim, are about to send."""
+    same = {"created_at": now, "orphan": False, "usage_tries": 0}
     posts = [
-        {"token": job.claim, "job_id": job.id, "turn": job.turn, "attempt": job.attempt, "created_at": now}
-        for job in claimed
+        {"token": job.claim, "job_id": job.id, "turn": job.turn, "attempt": job.attempt, **same} for job in claimed
     ]
-    session.execute(sa.insert(Interaction), posts)
+    rows.insert(session, Interaction, posts)
 
 
 def adopt(session: Session, job: Job, token: str, *, upstream_id: str, status: str, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from sqlmodel import Session
 from worker import document, ids
 from worker.models import Delivery, Event, Job, WebhookEndpoint
 from worker.states import DEFAULT_EVENTS
-from worker.store import endpoints
+from worker.store import endpoints, rows
 from worker.store.endpoints import Listener
 
 PENDING = "pending"
@@ -69,8 +69,7 @@ def append_all(session: Session, moved: Sequence[Job], event_type: str, now: dat
             append(session, job, event_type, now)
         else:
             silent.append(_event(job, event_type, now))
-    if silent:
-        session.execute(sa.insert(Event), silent)
+    rows.insert(session, Event, silent)
 
 
 def heard(job: Job) -> Heard | None:

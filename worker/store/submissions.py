@@ -10,7 +10,10 @@ from sqlmodel import Session, col
 
 from worker.models import Idempotency, Job, JobInput
 from worker.states import CREATED
-from worker.store import outbox
+from worker.store import outbox, rows
+
+COLUMNS = {name: str(sa.inspect(Job).attrs[name].columns[0].name) for name in Job.model_fields}
+"""The columns of a job by attribute."""
 
 BLANK = {name: field.default for name, field in Job.model_fields.items() if not field.is_required()} | {"sequence": 1}
 """What a job begins with: its first event, that it was created, is numbered."""
@@ -47,10 +50,10 @@ def new(**values: Any) -> Job:
 def insert(session: Session, jobs: Sequence[tuple[Job, bytes]], now: datetime) -> None:
     """Write jobs with their inputs and `job.created` events, in three statements plus one for each that is heard."""
     # Half of the columns have no value yet in any of them.
-    rows = [vars(job) for job, _ in jobs]
-    names = sorted(name for name in Job.model_fields if any(row[name] is not None for row in rows))
-    session.execute(sa.insert(Job), [{name: row[name] for name in names} for row in rows])
-    session.execute(sa.insert(JobInput), [{"job_id": job.id, "turn": 1, "body": body} for job, body in jobs])
+    made = [vars(job) for job, _ in jobs]
+    names = [(name, column) for name, column in COLUMNS.items() if any(row[name] is not None for row in made)]
+    rows.insert(session, Job, [{column: row[name] for name, column in names} for row in made])
+    rows.insert(session, JobInput, [{"job_id": job.id, "turn": 1, "body": body} for job, body in jobs])
     outbox.append_all(session, [job for job, _ in jobs], CREATED, now)
 
 
