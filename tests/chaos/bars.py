@@ -1,15 +1,17 @@
 """How soon after a fault every job must move, and have ended: D, the longest run, and what the promise adds to it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tests.chaos import endpoint_books
 from tests.chaos.books import Violation
 from tests.chaos.evidence import Evidence
 from tests.chaos.messages import DEAF
 from tests.chaos.recovery import Recovery
 from tests.chaos.weather import KEY_BACK
+from worker.flow.health import GONE, OWNER
 from worker.models import Job
 from worker.states import Status
 from worker.ticker import DEAF_EXIT
@@ -80,6 +82,18 @@ def resumed(evidence: Evidence) -> Measured:
     took_s = min((at - back_at for at in sent if at > back_at), default=float("inf"))
     late = [Violation(LATE, f"the first create came {took_s:.0f} s after the key worked again")]
     return Measured(f"creates went on {took_s:.0f} s after the key worked again", late if took_s > RESUMED_S else [])
+
+
+def witnessed(evidence: Evidence) -> Measured:
+    """No bar, but how much of what endpoints were owed nobody can doubt, and what their operators did."""
+    wants = [wanted for _, _, wanted in endpoint_books.owed(evidence) if wanted != {False}]
+    surely = sum(wanted == {True} for wanted in wants)
+    acts, disabled = evidence.registered.acts, Counter(one.reason for one in evidence.registered.sights)
+    texts = [f"{surely:,} deliveries owed to endpoints, {len(wants) - surely} perhaps"]
+    texts.append(f"{len(acts)} acts, {sum(act.is_open for act in acts)} of them unanswered")
+    texts.append(f"disabled {disabled[GONE]} times by 410, {disabled[OWNER]} by operators")
+    missed = [Violation(LATE, "nothing was certainly owed to any endpoint")]
+    return Measured("; ".join(texts), [] if surely else missed)
 
 
 def _told(evidence: Evidence, recovery: Recovery, status: str, names: list[str]) -> str:

@@ -35,6 +35,14 @@ def _job(when: str, by: str = WORKERS) -> Beat:
     return Beat("job", when, by=by)
 
 
+def _endpoint(when: str, by: str = API) -> Beat:
+    return Beat("webhook_endpoint", when, by=by)
+
+
+def _delivery(source: str, target: str, by: str = WORKERS) -> Beat:
+    return Beat("delivery", f"OLD.status = '{source}' AND NEW.status = '{target}'", by=by)
+
+
 def _move(source: str, target: str, more: str = "TRUE", by: str = WORKERS) -> Beat:
     return _job(f"OLD.status = '{source}' AND NEW.status = '{target}' AND {more}", by)
 
@@ -61,10 +69,24 @@ BEATS = {
     "cancel records": _job("OLD.cancel_answered_at IS NULL AND NEW.cancel_answered_at IS NOT NULL"),
     "cancel settles": _job("OLD.status = 'cancelling' AND NEW.status IN ('cancelled', 'expired')"),
     "deliver claims": Beat("delivery", "OLD.claim IS NULL AND NEW.claim IS NOT NULL"),
-    "deliver records": Beat("delivery", "OLD.status = 'pending' AND NEW.status = 'delivered'"),
+    "deliver records": _delivery("pending", "delivered"),
     "deliver fails": Beat("delivery", "NEW.status = 'pending' AND OLD.claim IS NOT NULL AND NEW.claim IS NULL"),
+    "hold": _delivery("pending", "held"),
+    "release": _delivery("held", "pending"),
+    "cancel": Beat("delivery", "OLD.status IN ('pending', 'held') AND NEW.status = 'cancelled'"),
+    "redeliver": _delivery("delivered", "pending", API),
+    "ping": Beat("delivery", "NEW.event_type = 'webhook.ping'", "INSERT", API),
+    "endpoint": Beat("webhook_endpoint", "NEW.deleted_at IS NULL", "INSERT", API),
+    "endpoint moves": _endpoint("OLD.url <> NEW.url AND NEW.deleted_at IS NULL"),
+    "endpoint rotates": _endpoint("OLD.secret <> NEW.secret AND NEW.deleted_at IS NULL"),
+    "endpoint replays": _endpoint(
+        "NEW.replay_until IS NOT NULL AND NEW.replay_until IS DISTINCT FROM OLD.replay_until"
+    ),
+    "endpoint is disabled": _endpoint("OLD.disabled_at IS NULL AND NEW.disabled_reason = 'gone'", WORKERS),
+    "endpoint is enabled": _endpoint("OLD.disabled_at IS NOT NULL AND NEW.disabled_at IS NULL"),
+    "endpoint is deleted": _endpoint("OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL"),
 }
-"""Every commit of the engine, by what it changes."""
+"""Every commit of the engine, and of operators, by what it changes."""
 
 TALKS = {
     "create": "SELECT count(*) FROM job WHERE status = 'starting' AND sent_at IS NOT NULL",

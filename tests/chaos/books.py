@@ -4,17 +4,19 @@ Every rule compares accounts of different parties, so that no part of the servic
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 
 from tests.chaos import receiver
 from tests.chaos.evidence import Evidence
 from tests.chaos.interaction import sources, text, words
 from worker.dev.simulator.record import ENDED
 from worker.models import Event, Interaction, Job
-from worker.states import EVENTS, TERMINAL, Status
+from worker.states import DEFAULT_EVENTS, EVENTS, TERMINAL, Status
 
 LOST, EVENT, CREATE, DELIVERY, RESULT, ENDING, STUCK, HTTP = (
     "lost",
@@ -27,6 +29,7 @@ LOST, EVENT, CREATE, DELIVERY, RESULT, ENDING, STUCK, HTTP = (
     "http",
 )
 OVERDUE = timedelta(seconds=10)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 QUEUE_MOST = 100
 """Messages in one queue, however many jobs wait: a hint is sent only where one is missing."""
 
@@ -107,16 +110,23 @@ def every_event_arrives(evidence: Evidence) -> Found:
         names[line["job_id"], line["sequence"]].add(line["webhook_id"])
     for job in evidence.jobs.values():
         for event in evidence.events.get(job.id, []):
-            if event.payload is None:
-                continue
             yield from _arrival(evidence, job, event, arrived[event.id])
             if names[job.id, event.sequence] - {event.id}:
                 yield Violation(DELIVERY, f"{event.type} of {job.id} came under several ids")
         yield from _unheard(evidence, job)
-    known = {event.id for events in evidence.events.values() for event in events}
+    known = {event.id: event for events in evidence.events.values() for event in events}
     for line in evidence.received:
-        if not line["verified"] or line["webhook_id"] not in known or line["manner"] == receiver.TRAP:
+        found = known.get(line["webhook_id"])
+        if not line["verified"] or found is None or not _is_meant(evidence.jobs.get(found.job_id), line):
             yield Violation(DELIVERY, f"a webhook of {line['job_id']} to {line['manner']} that must not be")
+        elif found.payload is None or sha256(found.payload).hexdigest() != line["digest"]:
+            yield Violation(DELIVERY, f"{found.type} of {line['job_id']} came with other bytes than were written")
+
+
+def _is_meant(job: Job | None, line: Mapping[str, Any]) -> bool:
+    """Whether it came to the URL of its job."""
+    path = f"/{line['tenant']}/{line['manner']}"
+    return job is not None and job.id == line["job_id"] and (job.webhook_url or "").endswith(path)
 
 
 def _unheard(evidence: Evidence, job: Job) -> Found:
@@ -130,9 +140,11 @@ def _unheard(evidence: Evidence, job: Job) -> Found:
 
 
 def _arrival(evidence: Evidence, job: Job, event: Event, times: int) -> Found:
-    rows = evidence.deliveries.get(event.id, [])
-    if len(rows) != 1:
+    rows = [row for row in evidence.deliveries.get(event.id, []) if row.endpoint_id is None]
+    is_owed = bool(job.webhook_url) and event.type in DEFAULT_EVENTS
+    if len(rows) != is_owed:
         yield Violation(DELIVERY, f"{event.type} of {job.id} has {len(rows)} deliveries")
+    if len(rows) != 1:
         return
     is_live = (job.webhook_url or "").rsplit("/", 1)[-1] in receiver.LIVE
     if is_live and (times == 0 or rows[0].status != "delivered"):
@@ -222,9 +234,10 @@ def nothing_is_held_for_ever(evidence: Evidence) -> Found:
             yield Violation(STUCK, f"{job.id} has ended and is still claimed or due")
     for deliveries in evidence.deliveries.values():
         for one in deliveries:
-            if one.status != "pending" and (one.claim or one.due_at):
+            if one.status != "pending" and (one.claim or (one.due_at and one.status != "held")):
                 yield Violation(STUCK, f"a delivery of {one.job_id} is {one.status} and still claimed or due")
-            if one.status == "pending" and (one.due_at is None or one.due_at < evidence.now - OVERDUE):
+            is_waiting = one.endpoint_id is not None and one.due_at is None
+            if one.status == "pending" and not is_waiting and (one.due_at or LONG_AGO) < evidence.now - OVERDUE:
                 yield Violation(STUCK, f"a delivery of {one.job_id} is overdue since {one.due_at}")
     if sum(evidence.backlog.values()) > LEFT_MOST:
         yield Violation(STUCK, f"messages are left in the queues: {dict(evidence.backlog)}")

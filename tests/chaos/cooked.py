@@ -1,6 +1,7 @@
 """Evidence made up for the proofs of books and bars: one job as it should be, and its parts to be changed."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from tests.chaos.client import Heard
@@ -12,7 +13,8 @@ from worker.states import Status
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PROMPT, TEXT = "Case 1: say what you know of it.", "All that is known."
-JOB, RUN, HOOK = "job_1", "v1_run", "http://127.0.0.1:1/well"
+JOB, RUN, HOOK = "job_1", "v1_run", "http://127.0.0.1:1/default/well"
+DIGEST = sha256(b"{}").hexdigest()
 SOURCE = "https://example.com/known"
 TYPES = ("job.created", "job.started", "job.completed")
 
@@ -81,7 +83,8 @@ def run(**changes: Any) -> dict[str, Any]:
 
 def line(**changes: Any) -> dict[str, Any]:
     told = {"job_id": JOB, "sequence": 3, "type": "job.completed", "output_text": TEXT, "truncated": False}
-    return {"webhook_id": "evt_3", "verified": True, "manner": "well", **told} | changes
+    seen = {"webhook_id": "evt_3", "verified": True, "tenant": "default", "manner": "well", "digest": DIGEST}
+    return seen | told | changes
 
 
 def body(text: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -13,13 +13,17 @@ import orjson
 import sqlalchemy as sa
 from sqlmodel import col
 
+from tests.chaos.acts import ACTIONS, Sight
 from tests.chaos.client import Clients, Heard
+from tests.chaos.ledger import Arrival, Registered
+from tests.chaos.operators import Operator
 from tests.chaos.orders import Order
 from tests.chaos.recovery import Recovery
 from tests.chaos.site import Deed, Site
 from tests.chaos.watcher import Seen
 from worker.dev.simulator.prompt import prompt_hash
-from worker.models import Delivery, Event, Interaction, Job
+from worker.document import stamp
+from worker.models import AuditEntry, Delivery, DeliveryAttempt, Event, Interaction, Job, WebhookEndpoint
 
 AT_ONCE = 12
 KEY = {"x-goog-api-key": "simulated"}
@@ -55,6 +59,8 @@ class Evidence:
     backlog: Mapping[str, int]
     longest: Mapping[str, int]
     """The most messages that were seen in each queue."""
+    registered: Registered = field(default_factory=Registered)
+    """What endpoints, their operators and the audit log tell."""
 
     @cached_property
     def accepted(self) -> Mapping[str, Order]:
@@ -96,8 +102,8 @@ class Evidence:
         }
 
 
-def gather(site: Site, clients: Clients) -> Evidence:
-    """Ask everybody; the installation must be at rest."""
+def gather(site: Site, crowd: Sequence[Clients], operators: Sequence[Operator]) -> Evidence:
+    """Ask everybody; the installation must be at rest. The clients are in the order of their projects."""
     with site.database.read() as session:
         jobs = {job.id: job for job in session.scalars(sa.select(Job))}
         events, interactions = defaultdict(list), defaultdict(list)
@@ -110,10 +116,15 @@ def gather(site: Site, clients: Clients) -> Evidence:
             deliveries[delivery.event_id].append(delivery)
     stats = site.control.stats()
     completed = [str(job.interaction_id) for job in jobs.values() if job.status == "completed"]
+    shown: dict[str, dict[str, Any]] = {}
+    for tenant in site.tenants:
+        names = [job.id for job in jobs.values() if job.project_id == tenant.project_id]
+        shown |= _each(f"{site.stack.url}/v1/jobs", names, tenant.headers)
+    lines = [orjson.loads(line) for line in site.hooks.read_bytes().splitlines()]
     return Evidence(
-        orders=clients.orders,
-        heard=clients.heard,
-        faults=clients.faults,
+        orders=[order for clients in crowd for order in clients.orders],
+        heard=[heard for clients in crowd for heard in clients.heard],
+        faults=[fault for clients in crowd for fault in clients.faults],
         diary=site.diary,
         recoveries=site.recoveries,
         now=datetime.now(UTC),
@@ -121,16 +132,44 @@ def gather(site: Site, clients: Clients) -> Evidence:
         events=events,
         deliveries=deliveries,
         interactions=interactions,
-        shown=_each(f"{site.stack.url}/v1/jobs", list(jobs), site.stack.headers),
+        shown=shown,
         upstream=site.control.interactions(),
         asked={name: count["posts"] for name, count in stats["prompts"].items()},
         spoiled=site.spoiled + sum(stats["faults"].values()),
         bodies=_each(f"{site.stack.simulator_url}/v1/interactions", completed, KEY),
-        received=[orjson.loads(line) for line in site.hooks.read_bytes().splitlines()],
-        streamed=clients.watcher.seen,
+        received=[line for line in lines if "place" not in line],
+        streamed={job_id: seen for clients in crowd for job_id, seen in clients.watcher.seen.items()},
         backlog=site.backlog(),
         longest=site.longest,
+        registered=_registered(site, operators, [Arrival(**line) for line in lines if "place" in line]),
     )
+
+
+def _registered(site: Site, operators: Sequence[Operator], arrivals: Sequence[Arrival]) -> Registered:
+    attempts = defaultdict(list)
+    with site.database.read() as session:
+        rows = {row.id: row for row in session.scalars(sa.select(WebhookEndpoint))}
+        logged = sa.select(DeliveryAttempt).order_by(col(DeliveryAttempt.delivery_id), col(DeliveryAttempt.number))
+        for attempt in session.scalars(logged):
+            attempts[attempt.delivery_id].append(attempt)
+        audit = list(session.scalars(sa.select(AuditEntry).where(col(AuditEntry.action).in_(ACTIONS))))
+    seen = {sight for operator in operators for sight in operator.sights}
+    seen |= {Sight(row.id, *_disabled(row)) for row in rows.values() if row.disabled_at is not None}
+    return Registered(
+        projects={tenant.name: tenant.project_id for tenant in site.tenants},
+        keys={tenant.name: tenant.key_id for tenant in site.tenants},
+        acts=[act for operator in operators for act in operator.acts],
+        sights=seen,
+        audit=audit,
+        rows=rows,
+        attempts=attempts,
+        arrivals=arrivals,
+        talk_s=site.talk_s,
+    )
+
+
+def _disabled(row: WebhookEndpoint) -> tuple[str, str]:
+    return str(stamp(row.disabled_at)), str(row.disabled_reason)
 
 
 def _each(url: str, names: Sequence[str], headers: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -6,14 +6,16 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from tests.chaos import books, evidence, orders
+from tests.chaos import books, endpoint_books, evidence, operator_books, orders
 from tests.chaos.books import Violation
 from tests.chaos.client import Clients
 from tests.chaos.evidence import Evidence
+from tests.chaos.operators import Operator
 from tests.chaos.report import Report
 from tests.chaos.scenario import Scenario
 from tests.chaos.script import Script
 from tests.chaos.site import Site
+from tests.chaos.tenants import Tenant
 from tests.postgres import Postgres
 
 QUIET_S = 10.0
@@ -23,21 +25,41 @@ SEEN, MISSED = "seen", "missed"
 def run(scenario: Scenario, folder: Path, *, postgres: Postgres | None, seed: int, jobs: int) -> Report:
     """Play it and check the books; everything is left in the folder."""
     rng = Random(seed)
-    with Site(folder, postgres, scenario.workers, scenario.env, {"seed": seed, **scenario.simulator}) as site:
-        drawn = orders.draw(rng, scenario.mix, number=jobs, over_s=scenario.over_s, hook=site.hook)
-        clients = Clients(site.stack.url, site.stack.headers, drawn)
+    simulator = {"seed": seed, **scenario.simulator}
+    with Site(folder, postgres, scenario.workers, scenario.env, simulator, scenario.projects) as site:
+        crowd = [_clients(site, tenant, rng, scenario, jobs // scenario.projects) for tenant in site.tenants]
+        operators = _operators(site, scenario, seed)
         script = Script(site, rng, scenario.faults)
+        everybody: list[Clients | Operator] = [*crowd, *operators]
         began = monotonic()
-        clients.start()
+        for one in everybody:
+            one.start()
         try:
-            if not script.go_on(lambda: script.is_done and clients.is_done, scenario.faults_s):
+            if not script.go_on(lambda: script.is_done and all(one.is_done for one in everybody), scenario.faults_s):
                 site.broken.append(f"faults or clients did not come to their end within {scenario.faults_s:g} s")
             script.go_on(site.is_settled, scenario.settle_s)
             took_s = monotonic() - began
             script.go_on(site.is_at_rest, QUIET_S)
         finally:
-            clients.stop()
-        return _report(site, scenario, evidence.gather(site, clients), took_s)
+            for one in everybody:
+                one.stop()
+        return _report(site, scenario, evidence.gather(site, crowd, operators), took_s)
+
+
+def _clients(site: Site, tenant: Tenant, rng: Random, scenario: Scenario, number: int) -> Clients:
+    drawn = orders.draw(rng, scenario.mix, number=number, over_s=scenario.over_s, hook=site.hook(tenant))
+    return Clients(site.stack.url, tenant.headers, drawn)
+
+
+def _operators(site: Site, scenario: Scenario, seed: int) -> list[Operator]:
+    """One for each project, with chances of his own: what he draws depends on what he sees, and nobody else's does."""
+    made = [
+        Operator(site.stack.url, tenant, scenario.life, site.hook(tenant), Random(f"{seed} {tenant.name}"))
+        for tenant in site.tenants
+    ]
+    for one in made:
+        one.others = [other for other in made if other is not one]
+    return made
 
 
 def _report(site: Site, scenario: Scenario, found: Evidence, took_s: float) -> Report:
@@ -53,10 +75,15 @@ def _report(site: Site, scenario: Scenario, found: Evidence, took_s: float) -> R
         orphans=sum(row.orphan for row in rows),
         longest_queue=max(found.longest.values(), default=0),
         took_s=took_s,
-        violations=[*books.check(found, scenario.terms), *measured.violations, *_seen(site, scenario)],
+        violations=[*_broken(found, scenario), *measured.violations, *_seen(site, scenario)],
         own_deaths=site.own_deaths,
         measured=measured.text,
     )
+
+
+def _broken(found: Evidence, scenario: Scenario) -> list[Violation]:
+    of_endpoints = [*endpoint_books.RULES, *operator_books.RULES]
+    return books.check(found, scenario.terms) + [violation for rule in of_endpoints for violation in rule(found)]
 
 
 def _seen(site: Site, scenario: Scenario) -> Iterator[Violation]:

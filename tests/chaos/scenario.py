@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.chaos import bars
+from tests.chaos.acts import Life
 from tests.chaos.bars import Measured
 from tests.chaos.books import Terms
 from tests.chaos.evidence import Evidence
@@ -48,6 +49,10 @@ class Scenario:
     simulator: Mapping[str, object] = field(default_factory=lambda: {"model_s": 4.0, "agent_s": 6.0})
     mix: Mix = USUAL
     jobs: int = 180
+    """Of all projects together."""
+    projects: int = 1
+    life: Life = field(default_factory=Life)
+    """What the operators of their endpoints do; nothing, by default."""
     over_s: float = 12.0
     faults_s: float = 180.0
     """Until when every fault must have ended, and every client been served."""

@@ -16,6 +16,7 @@ from tests.chaos.faults import (
 from tests.chaos.messages import no_messages
 from tests.chaos.orders import Mix
 from tests.chaos.ours import KILLS, SURROUNDINGS
+from tests.chaos.registered import REGISTERED
 from tests.chaos.scenario import CANNOT_START, UNCONFIRMED, Scenario
 from tests.chaos.script import Fault, after, again, any_of, once
 from tests.chaos.theirs import RECEIVERS, UPSTREAM
@@ -87,4 +88,4 @@ EVERYTHING: dict[str, Scenario] = {
     ),
 }
 
-SCENARIOS = {**KILLS, **SURROUNDINGS, **UPSTREAM, **RECEIVERS, **EVERYTHING}
+SCENARIOS = {**KILLS, **SURROUNDINGS, **UPSTREAM, **RECEIVERS, **REGISTERED, **EVERYTHING}

@@ -13,12 +13,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx2
+import orjson
 import psycopg
 import redis
 import sqlalchemy as sa
 
-from tests.chaos import receiver
+from tests.chaos import receiver, tenants
 from tests.chaos.recovery import Recovery
+from tests.chaos.tenants import Tenant
 from tests.postgres import Postgres
 from tests.stack import Stack, free_port
 from tests.waiting import eventually
@@ -26,6 +28,7 @@ from worker.app import QUEUES, redis_client
 from worker.database import Database
 from worker.dev.simulator import Control
 from worker.errors import Unavailable
+from worker.settings import Settings
 
 RETRY_LADDER = "0,1,1,2,2" + ",3" * 40
 QUICK = {
@@ -36,6 +39,14 @@ QUICK = {
     "NIGHTDESK_WEBHOOK_RETRY_S": RETRY_LADDER,
 }
 """Agents are polled as models are, and webhooks are retried for minutes instead of days."""
+
+UNSETTLED = (
+    "job WHERE finished_at IS NULL",
+    "delivery WHERE status = 'pending' AND attempts = 0 AND due_at IS NOT NULL",
+    "delivery JOIN webhook_endpoint ON endpoint_id = webhook_endpoint.id WHERE status = 'held' AND disabled_at IS NULL",
+    "webhook_endpoint WHERE deleted_at IS NOT NULL OR disabled_reason = 'gone' OR replay_after IS NOT NULL",
+)
+"""What must not be there any more, nor what waits at an endpoint until its operator has seen that it is disabled."""
 
 ENDING = frozenset({signal.SIGKILL, signal.SIGTERM})
 LOOK_S = 1.0
@@ -59,6 +70,7 @@ class Site:
     workers: int = 2
     env: Mapping[str, str] = field(default_factory=dict)
     simulator: Mapping[str, object] = field(default_factory=dict)
+    projects: int = 1
     diary: list[Deed] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
     """Processes that are not to be started again for now."""
@@ -92,6 +104,7 @@ class Site:
             self.database = Database(self.stack.settings.database, connections=4)
             self.redis = redis_client(self.stack.settings, timeout_s=5)
             self._glance = redis_client(self.stack.settings, timeout_s=0.1)
+            self.tenants = tenants.settle(self.stack, self.database, self.projects)
             self._start_receiver()
         except BaseException:
             self._end()
@@ -131,16 +144,20 @@ class Site:
     def _start_receiver(self) -> None:
         self.hooks_port = free_port()
         self.hooks = self.folder / "received.jsonl"
-        secret = httpx2.get(f"{self.stack.url}/v1/webhook-secret", headers=self.stack.headers, timeout=10).json()
-        environment = {receiver.SECRET: secret["secret"], "PYTHONPATH": os.pathsep.join(sys.path)}
+        secrets = {tenant.name: tenant.secret for tenant in self.tenants}
+        environment = {receiver.SECRETS: orjson.dumps(secrets).decode(), "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-m", "tests.chaos.receiver", str(self.hooks_port), str(self.hooks)]
         self.stack.spawn("receiver", command, environment)
         eventually(self.hooks.exists, within_s=20, what="the receiver's start")
 
+    def hook(self, tenant: Tenant) -> str:
+        """A webhook URL of this project with `{host}` and `{manner}` left open."""
+        return f"http://{{host}}:{self.hooks_port}/{tenant.name}/{{manner}}"
+
     @property
-    def hook(self) -> str:
-        """A webhook URL with `{host}` and `{manner}` left open."""
-        return f"http://{{host}}:{self.hooks_port}/{{manner}}"
+    def talk_s(self) -> float:
+        """How long after its claim a webhook may still be sent."""
+        return float(self.env.get("NIGHTDESK_CLAIM_DELIVER_S", Settings.model_fields["claim_deliver_s"].default))
 
     @property
     def worker_names(self) -> list[str]:
@@ -222,9 +239,7 @@ class Site:
 
     def is_settled(self, manners: Collection[str] = receiver.LIVE) -> bool:
         """Whether every job has ended, and every event has reached its receiver, or was tried where that is dead."""
-        running = self.number("SELECT count(*) FROM job WHERE finished_at IS NULL")
-        untried = self.number("SELECT count(*) FROM delivery WHERE status = 'pending' AND attempts = 0")
-        if running != 0 or untried != 0:
+        if any(self.number(f"SELECT count(*) FROM {unsettled}") != 0 for unsettled in UNSETTLED):
             return False
         owed = "SELECT count(*) FROM delivery WHERE status = 'pending' AND host = :host"
         return all(self.number(owed, host=receiver.HOSTS[manner]) == 0 for manner in manners)

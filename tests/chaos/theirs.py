@@ -81,12 +81,16 @@ UPSTREAM: dict[str, Scenario] = {
     ),
 }
 
+ALL_MANNERS = {
+    manner: 4.0 if manner == receiver.WELL else 1.0 for manner in receiver.HOSTS if manner not in receiver.FOR_ENDPOINTS
+}
+
 RECEIVERS: dict[str, Scenario] = {
     "receivers": Scenario(
         about="receivers that fail, hang, redirect, hang up, and stream without end, beside those that work",
         faults=(after(6, kill_every_worker),),
         terms=UNCONFIRMED,
-        mix=Mix(webhooks=1.0, manners={manner: 4.0 if manner == receiver.WELL else 1.0 for manner in receiver.HOSTS}),
+        mix=Mix(webhooks=1.0, manners=ALL_MANNERS),
     ),
     "receiver-gone": Scenario(
         about="the receiver killed for a while, frozen for a while",
