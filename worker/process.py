@@ -1,6 +1,7 @@
 """The worker's and Flower's processes: what each is started with."""
 
 import os
+import sys
 from collections.abc import Collection
 
 from celery import signals
@@ -17,8 +18,12 @@ from worker.telemetry import log
 CONCURRENCY = 32
 
 
+BROKEN_EXIT = 1
+"""Exit status of a worker that ended unasked; Celery would let it end as if all were well."""
+
+
 def run_worker(settings: Settings, queues: Collection[str] = (), concurrency: int = CONCURRENCY) -> None:
-    """Work until told to stop; raises SettingsError for an unknown queue."""
+    """Work until told to stop; raises SettingsError for an unknown queue, SystemExit where Celery gave up."""
     chosen = frozenset(queues) or frozenset(QUEUES.values())
     if unknown := chosen - set(QUEUES.values()):
         raise SettingsError(f"no such queue: {', '.join(sorted(unknown))}; there are {', '.join(QUEUES.values())}")
@@ -50,6 +55,8 @@ def run_worker(settings: Settings, queues: Collection[str] = (), concurrency: in
         )
     finally:
         context.close()
+    if not context.leaving.is_set():
+        sys.exit(BROKEN_EXIT)
 
 
 def _warm(context: contexts.Context) -> None:
