@@ -1,9 +1,10 @@
 """What the books are checked with, gathered once when a run is over: each party's own account of what happened."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import httpx2
 import orjson
 import sqlalchemy as sa
-from sqlmodel import col
+from sqlmodel import Session, col
 
 from tests.chaos.acts import ACTIONS, Sight
 from tests.chaos.client import Clients, Heard
@@ -104,7 +105,7 @@ class Evidence:
 
 def gather(site: Site, crowd: Sequence[Clients], operators: Sequence[Operator]) -> Evidence:
     """Ask everybody; the installation must be at rest. The clients are in the order of their projects."""
-    with site.database.read() as session:
+    with _snapshot(site) as session:
         jobs = {job.id: job for job in session.scalars(sa.select(Job))}
         events, interactions = defaultdict(list), defaultdict(list)
         for event in session.scalars(sa.select(Event).order_by(col(Event.sequence), col(Event.id))):
@@ -114,6 +115,7 @@ def gather(site: Site, crowd: Sequence[Clients], operators: Sequence[Operator]) 
         deliveries = defaultdict(list)
         for delivery in session.scalars(sa.select(Delivery)):
             deliveries[delivery.event_id].append(delivery)
+        registered = _registered(session, site, operators)
     stats = site.control.stats()
     completed = [str(job.interaction_id) for job in jobs.values() if job.status == "completed"]
     shown: dict[str, dict[str, Any]] = {}
@@ -141,18 +143,26 @@ def gather(site: Site, crowd: Sequence[Clients], operators: Sequence[Operator]) 
         streamed={job_id: seen for clients in crowd for job_id, seen in clients.watcher.seen.items()},
         backlog=site.backlog(),
         longest=site.longest,
-        registered=_registered(site, operators, [Arrival(**line) for line in lines if "place" in line]),
+        registered=replace(registered, arrivals=[Arrival(**line) for line in lines if "place" in line]),
     )
 
 
-def _registered(site: Site, operators: Sequence[Operator], arrivals: Sequence[Arrival]) -> Registered:
-    attempts = defaultdict(list)
+@contextmanager
+def _snapshot(site: Site) -> Iterator[Session]:
+    """The database as it is at one moment: receivers that only fail are tried all the time."""
     with site.database.read() as session:
-        rows = {row.id: row for row in session.scalars(sa.select(WebhookEndpoint))}
-        logged = sa.select(DeliveryAttempt).order_by(col(DeliveryAttempt.delivery_id), col(DeliveryAttempt.number))
-        for attempt in session.scalars(logged):
-            attempts[attempt.delivery_id].append(attempt)
-        audit = list(session.scalars(sa.select(AuditEntry).where(col(AuditEntry.action).in_(ACTIONS))))
+        if not site.database.is_sqlite:
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        yield session
+
+
+def _registered(session: Session, site: Site, operators: Sequence[Operator]) -> Registered:
+    attempts = defaultdict(list)
+    rows = {row.id: row for row in session.scalars(sa.select(WebhookEndpoint))}
+    logged = sa.select(DeliveryAttempt).order_by(col(DeliveryAttempt.delivery_id), col(DeliveryAttempt.number))
+    for attempt in session.scalars(logged):
+        attempts[attempt.delivery_id].append(attempt)
+    audit = list(session.scalars(sa.select(AuditEntry).where(col(AuditEntry.action).in_(ACTIONS))))
     seen = {sight for operator in operators for sight in operator.sights}
     seen |= {Sight(row.id, *_disabled(row)) for row in rows.values() if row.disabled_at is not None}
     return Registered(
@@ -163,7 +173,6 @@ def _registered(site: Site, operators: Sequence[Operator], arrivals: Sequence[Ar
         audit=audit,
         rows=rows,
         attempts=attempts,
-        arrivals=arrivals,
         talk_s=site.talk_s,
     )
 

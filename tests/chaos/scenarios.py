@@ -1,6 +1,7 @@
 """All scenarios: those of one kind of trouble, and those of everything at once."""
 
-from tests.chaos import receiver
+from tests.chaos import bars, receiver
+from tests.chaos.acts import Life, Place
 from tests.chaos.beats import talks
 from tests.chaos.faults import (
     database_disconnect,
@@ -16,7 +17,7 @@ from tests.chaos.faults import (
 from tests.chaos.messages import no_messages
 from tests.chaos.orders import Mix
 from tests.chaos.ours import KILLS, SURROUNDINGS
-from tests.chaos.registered import REGISTERED
+from tests.chaos.registered import COMPLETED, REGISTERED
 from tests.chaos.scenario import CANNOT_START, UNCONFIRMED, Scenario
 from tests.chaos.script import Fault, after, again, any_of, once
 from tests.chaos.theirs import RECEIVERS, UPSTREAM
@@ -71,6 +72,8 @@ EVERYTHING: dict[str, Scenario] = {
         workers=3,
         deaths=CANNOT_START,
         mix=Mix(webhooks=1.0, manners=LIVELY, asks=8),
+        life=Life(places=(Place(receiver.WELL), Place(receiver.SHAKY, (COMPLETED,)))),
+        bar=bars.witnessed,
         jobs=300,
         over_s=40,
     ),
