@@ -14,6 +14,7 @@ from celery import Celery
 from kombu import Producer
 from kombu.exceptions import KombuError
 
+from worker.errors import SettingsError
 from worker.notify import CHANNEL, message
 from worker.settings import Settings
 from worker.telemetry import count, log
@@ -72,11 +73,17 @@ class Hint:
 
 
 def redis_client(settings: Settings, timeout_s: float = SEND_TIMEOUT_S) -> redis.Redis:
-    """A Redis client with short timeouts and no retries."""
+    """A Redis client with short timeouts and no retries; raises SettingsError."""
     url = settings.redis_url.get_secret_value().replace("redis+socket://", "unix://")
-    return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, retry_on_error=[]
-    )
+    if not url:
+        raise SettingsError("NIGHTDESK_REDIS_URL: must be set (`nightdesk up` without it runs an embedded one)")
+    try:
+        return redis.Redis.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, retry_on_error=[]
+        )
+    except ValueError:
+        # Its text may quote a piece of the password.
+        raise SettingsError("NIGHTDESK_REDIS_URL: must be redis://…, what is special in a password as %XX") from None
 
 
 class Sender:

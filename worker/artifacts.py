@@ -10,7 +10,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from worker.errors import ArtifactStoreError, NotFound
+from worker.errors import ArtifactStoreError, NotFound, SettingsError
 
 LIST_LIMIT = 1000
 RETRY: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=15)}
@@ -18,7 +18,7 @@ RETRY: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=15)}
 
 
 class Artifacts:
-    """Writes are repeatable: the same key gets the same bytes."""
+    """Writes are repeatable: the same key gets the same bytes; raises SettingsError for a URL that names no store."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -27,7 +27,11 @@ class Artifacts:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._store: ObjectStore = LocalStore(folder, automatic_cleanup=True)
         else:
-            self._store = from_url(url, retry_config=RETRY)
+            try:
+                self._store = from_url(url, retry_config=RETRY)
+            except (BaseError, ValueError):
+                # Its text quotes the URL, which may hold a key.
+                raise SettingsError("NIGHTDESK_ARTIFACTS_URL: must be s3://…, gs://…, az://… or file://…") from None
 
     def put(self, key: str, data: bytes | IO[bytes]) -> None:
         """Store bytes, or those of a file from where it stands; raises ArtifactStoreError."""

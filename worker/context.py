@@ -120,6 +120,7 @@ def catalog(settings: Settings) -> Catalog:
 def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Context:
     """Everything, ready for use; raises SettingsError where settings are missing or do not fit the database."""
     vault, known = Vault(settings.encryption_key), catalog(settings)
+    sender, artifacts = Sender(settings), Artifacts(settings.artifacts)
     database = Database(settings.database, sealer=vault)
     found(settings, database, vault, clock())
     loop = LoopThread()
@@ -133,14 +134,14 @@ def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Contex
         pause=time.sleep,
         database=database,
         vault=vault,
-        artifacts=Artifacts(settings.artifacts),
+        artifacts=artifacts,
         catalog=known,
         loop=loop,
         gemini=Gemini(access, loop, timeouts=timeouts, create_503=settings.create_503),
         poller=Poller(access, loop, bounds=_bounds(settings)),
         files=Files(access, loop, call_s=settings.talk_file_s),
         egress=loop.run(_egress(settings), 5),
-        sender=Sender(settings),
+        sender=sender,
     )
 
 

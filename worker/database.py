@@ -47,6 +47,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, connections: int = 16, sealer: Sealer | None = None) -> None:
+        _check(url)
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _sqlite(url, write=True) if self.is_sqlite else _postgres(url, connections)
         self.reader = _sqlite(url, write=False, connections=connections) if self.is_sqlite else _reading(self.engine)
@@ -90,6 +91,17 @@ def _hushed(error: DBAPIError) -> DBAPIError:
     if about is not None:
         error.args = (" ".join([type(error.orig).__name__, *filter(None, known)]),)
     return error
+
+
+def _check(url: str) -> None:
+    """Raise SettingsError for what is no URL of a database that is known here."""
+    try:
+        name = sa.make_url(url).drivername
+    except (sa.exc.ArgumentError, ValueError):
+        # Its text may quote a piece of the password.
+        name = ""
+    if name not in {"sqlite", "postgresql+psycopg"}:
+        raise SettingsError("NIGHTDESK_DATABASE_URL: must be postgresql://…, what is special in a password as %XX")
 
 
 def _sqlite(url: str, *, write: bool, connections: int = 1) -> sa.Engine:

@@ -31,7 +31,7 @@ ARROWS = {
     "gemini": "errors",
     "webhooks": "errors",
     "store": "document errors ids keys models states",
-    "app": "notify settings telemetry",
+    "app": "errors notify settings telemetry",
     "context": "app artifacts database errors gemini keys notify retry settings store vault webhooks",
     "flow": (
         "app context document errors gemini ids models options retry settings states store telemetry vault webhooks"

@@ -93,7 +93,14 @@ def test_it_serves_and_leaves_at_once_when_told_though_a_client_waits(
         ("MAX_QUEUED", "many", "NIGHTDESK_MAX_QUEUED"),
         ("MAX_QUEUE", "1", "did you mean NIGHTDESK_MAX_QUEUED?"),
         ("DATABASE_URL", "sqlite:///{}/empty.db", "run `nightdesk migrate` first"),
-        ("ENCRYPTION_KEY", "short", "NIGHTDESK_ENCRYPTION_KEY"),
+        ("DATABASE_URL", "postgresql://me:p@ss:canary@db/nightdesk", "NIGHTDESK_DATABASE_URL"),
+        ("DATABASE_URL", "postgresql:me:canary@db", "NIGHTDESK_DATABASE_URL"),
+        ("DATABASE_URL", "mysql://me:canary@db/nightdesk", "NIGHTDESK_DATABASE_URL"),
+        ("REDIS_URL", "redis://:canary#2@redis/0", "NIGHTDESK_REDIS_URL"),
+        ("REDIS_URL", "http://:canary@redis", "NIGHTDESK_REDIS_URL"),
+        ("REDIS_URL", "", "NIGHTDESK_REDIS_URL"),
+        ("ARTIFACTS_URL", "ftp://me:canary@files/x", "NIGHTDESK_ARTIFACTS_URL"),
+        ("ENCRYPTION_KEY", "canary", "NIGHTDESK_ENCRYPTION_KEY"),
     ],
 )
 def test_it_says_what_is_wrong_and_does_not_start(  # noqa: PLR0917
@@ -110,4 +117,6 @@ def test_it_says_what_is_wrong_and_does_not_start(  # noqa: PLR0917
 
     assert main(["--port", "0"]) == 2
 
-    assert told in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert told in said
+    assert "canary" not in said
