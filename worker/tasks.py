@@ -13,9 +13,10 @@ from celery import Celery
 
 from worker.app import CANCEL, DELIVER, POLL, START
 from worker.context import Context
+from worker.errors import NightdeskError
 from worker.flow import cancel, deliver, poll, start
 from worker.flow.line import Line
-from worker.telemetry import count
+from worker.telemetry import count, crashed
 
 POLL_THREADS = 2
 """One batch claims and records while the other talks."""
@@ -28,6 +29,10 @@ class Activity:
     concurrency: int
     taken_at: float = field(default_factory=monotonic)
     active: int = 0
+
+
+class CrashedError(Exception):
+    """A task ended by what nobody foresaw, by its kind; the log says where."""
 
 
 class Shares:
@@ -50,6 +55,12 @@ class Shares:
                 return None
             try:
                 return work()
+            except NightdeskError:
+                raise
+            except Exception as error:  # noqa: BLE001 - recorded
+                crashed(task, error)
+                # Celery logs what is raised, and Flower shows it to whoever looks, word for word.
+                raise CrashedError(type(error).__name__) from None
             finally:
                 self._slots[task].release()
         finally:

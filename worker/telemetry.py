@@ -28,6 +28,8 @@ QUIET = (
 )
 """Libraries whose lines carry URLs or bodies, or say again what a step's own line says."""
 
+FRAMES = 20
+
 TELLTALES = ("python_multipart",)
 """Libraries whose warnings quote what they read."""
 
@@ -61,7 +63,7 @@ def set_up(log_format: Literal["console", "json"] | None, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     last: list[structlog.types.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.format_exc_info,
+        _unquoted,
         renderer,
     ]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
@@ -98,10 +100,23 @@ def tell(event: str, began: float, /, **line: Any) -> None:
 
 def crashed(event: str, error: Exception, **fields: Any) -> None:
     """One line about what nobody foresaw: its kind and its place, not its text, which may quote a prompt or a row."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    told = {"error": type(error).__name__, "place": f"{Path(place.filename).name}:{place.lineno}"}
     count("nightdesk_crashes_total", event=event)
-    log.error(event, outcome="crashed", **told, **fields)
+    log.error(event, outcome="crashed", error=type(error).__name__, place=_place(error), **fields)
+
+
+def _unquoted(_logger: Any, _method: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
+    """The same of an error that a library, or the last resort, would log with its traceback."""
+    given = line.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        line.update(error=type(error).__name__, place=_place(error))
+    return line
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, and by whose calls: the innermost first."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
 
 
 def count(name: str, amount: float = 1, /, **labels: str) -> None:

@@ -277,7 +277,7 @@ def test_a_client_that_goes_away_in_mid_body_leaves_no_trace_of_a_fault(small: S
     assert small.client().get("/healthz").status_code == 200
 
 
-def test_an_unknown_error_is_opaque_outside_and_whole_in_the_log(small: Server) -> None:
+def test_an_unknown_error_is_opaque_outside_and_named_in_the_log(small: Server) -> None:
     tenant, lines = small.tenant(), list[logging.LogRecord]()
     clock = small.context.clock
     assert isinstance(clock, Clock)

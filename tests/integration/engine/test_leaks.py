@@ -1,9 +1,10 @@
 """The law of no leak: what is secret or private stands in no log line, no message and no error's text."""
 
+import logging
 import traceback
 from base64 import b64decode
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
@@ -12,9 +13,11 @@ import sqlalchemy as sa
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
 from worker import telemetry
+from worker.app import POLL
 from worker.errors import ArtifactStoreError
 from worker.flow import secrets
 from worker.models import Interaction, Job
+from worker.tasks import CrashedError, Shares
 
 CANARY = "canary-7d1f"
 
@@ -163,4 +166,39 @@ def test_a_steps_line_names_an_error_without_its_text(said: Callable[[], str]) -
 
     spoken = said()
     assert "RuntimeError" in spoken
+    assert CANARY not in spoken
+
+
+def test_a_task_that_crashes_tells_celery_and_the_log_its_kind_and_place_only(said: Callable[[], str]) -> None:
+    def fail() -> None:
+        raise RuntimeError(CANARY)
+
+    with pytest.raises(CrashedError) as crash:
+        Shares(8).run(POLL, fail)
+
+    spoken = said() + "".join(traceback.format_exception(crash.value))
+    assert str(crash.value) == "RuntimeError"
+    assert "test_leaks.py:" in spoken
+    assert CANARY not in spoken
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_that_a_library_logs_is_not_quoted(
+    capfd: pytest.CaptureFixture[str], log_format: Literal["json", "console"]
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    telemetry.set_up(log_format, "info")
+    try:
+        int(CANARY)
+    except ValueError as error:
+        logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+        telemetry.log.exception("request_failed", route="/v1/jobs")
+        telemetry.log.error("submit", exc_info=error)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+    spoken = capfd.readouterr().err
+    assert spoken.count("ValueError") == spoken.count("test_leaks.py:") == 3
     assert CANARY not in spoken
