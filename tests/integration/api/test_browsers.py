@@ -19,6 +19,10 @@ def test_every_answer_says_what_a_browser_may_do_with_it(sqlite_server: Server, 
     concrete = [path.format_map(defaultdict(lambda: "0", names)) for path in paths]
 
     answers = {path: guest.get(path) for path in [*concrete, "/", "/docs", "/openapi.json", "/nowhere"]}
+    answers["a wrong method"] = guest.http.request("PUT", "/v1/jobs")
+    answers["a bad body"] = guest.post("/v1/jobs", content=b"{")
+    answers["a bad field"] = guest.post("/gemini/v1/interactions", {"model": 1})
+    answers["no key"] = sqlite_server.client().get("/v1/jobs")
 
     for path, answer in answers.items():
         told = answer.headers
