@@ -32,7 +32,11 @@ install-extras: tests/js/node_modules/.installed ## Google's JavaScript client, 
 up: install ## run the whole service on this machine
 	@exec $(BIN)/nightdesk up $(ARGS)
 
-check: install-dev ## format, lint, types and migration drift
+.venv/audited: requirements-dev.lock .venv/installed-dev
+	$(BIN)/python -m tests.audit --where-possible
+	@touch $@
+
+check: install-dev .venv/audited ## format, lint, types, migration drift and, where they can be had, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
