@@ -5,9 +5,12 @@ from before it asked.
 """
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from time import monotonic
 
 from starlette.concurrency import run_in_threadpool
 
@@ -18,6 +21,7 @@ from worker.store.holders import Holder
 from worker.telemetry import count
 
 GATHER_S = 0.01
+RECALL_EVERY_S = 1.0
 TOUCH_EVERY = timedelta(minutes=1)
 KNOWN = 10_000
 """Good keys remembered as such: not for what they may do, but so as not to take them for guesses."""
@@ -33,6 +37,9 @@ class Keyring:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_busy = False
+        self._recalled: frozenset[str] = frozenset()
+        self._recalled_at = -math.inf
+        self._recalling = asyncio.Lock()
 
     async def find(self, digest: str) -> Holder | None:
         """Who holds the key with this digest; None where nobody does (any more). Raises Unavailable."""
@@ -54,6 +61,15 @@ class Keyring:
     def knows(self, digest: str) -> bool:
         """Whether somebody held this key when it was last asked for."""
         return digest in self._known
+
+    async def recalls(self, digest: str) -> bool:
+        """Whether somebody held this key a moment ago: all keys at once, so that many who guess cost one query."""
+        async with self._recalling:
+            if monotonic() >= self._recalled_at + RECALL_EVERY_S:
+                with suppress(NightdeskError):
+                    self._recalled = await run_in_threadpool(self._read_all)
+                self._recalled_at = monotonic()
+        return digest in self._recalled
 
     async def close(self) -> None:
         """Wait for what is still being written."""
@@ -85,6 +101,11 @@ class Keyring:
         now = self._context.clock()
         with self._context.database.read() as session:
             return holders.of_digests(session, digests, now)
+
+    def _read_all(self) -> frozenset[str]:
+        now = self._context.clock()
+        with self._context.database.read() as session:
+            return holders.digests(session, now, KNOWN)
 
     def _touch(self, holder: Holder) -> None:
         now = self._context.clock()

@@ -1,7 +1,7 @@
 """Who tries keys that do not exist: slowed down by address, and all of them together, before the database is asked.
 
-A try is taken off before the key is looked up and given back where it was a good one. Keys that were good a while ago
-are known to the keyring and never slowed: so an address may well be shared with somebody who guesses.
+A try is taken off before the key is looked up and given back where it was a good one. Keys that the keyring knows or
+recalls are never slowed: so an address may well be shared with somebody who guesses.
 """
 
 from collections import OrderedDict
@@ -9,7 +9,6 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from api.bucket import Bucket
 from api.errors import RateLimited
-from worker.telemetry import count
 
 MAX_ADDRESSES = 10_000
 """Addresses remembered: beyond, whoever tried longest ago is forgotten."""
@@ -36,7 +35,6 @@ class Strangers:
         mine = self._bucket(place(address), now)
         for bucket in (mine, self._all):
             if not bucket.take(now):
-                count("nightdesk_auth_failures_total", reason="slowed")
                 message = "too many requests with an unknown API key"
                 raise RateLimited(message, limit=bucket.per_minute, retry_after_s=bucket.next_s())
 

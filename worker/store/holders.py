@@ -28,6 +28,12 @@ def of_digests(session: Session, digests: Collection[str], now: datetime) -> dic
     return {row[0]: Holder(row[1], row[2], frozenset(row[3]), row[4]) for row in session.execute(wanted)}
 
 
+def digests(session: Session, now: datetime, limit: int) -> frozenset[str]:
+    """The digests of so many keys that have a holder, the newest."""
+    wanted = sa.select(col(ApiKey.digest)).where(*_live(now)).order_by(col(ApiKey.id).desc()).limit(limit)
+    return frozenset(session.scalars(wanted))
+
+
 def living(session: Session, key_ids: Collection[str], now: datetime) -> set[str]:
     """Those of these keys that are neither revoked nor expired."""
     return set(session.scalars(sa.select(col(ApiKey.id)).where(col(ApiKey.id).in_(key_ids), *_live(now))))

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tests.conftest import MakeSettings
 from tests.integration.api.serving import Server, serving
+from tests.integration.store.test_plans import overheard
 from worker import telemetry
 from worker.store import projects
 
@@ -81,6 +82,19 @@ def test_guessing_is_slowed_without_asking_and_a_good_key_goes_on(strict: Server
     assert tenant.get("/v1/stats").status_code == 200
     refused = strict.client().get("/gemini/v1/interactions/job_x", headers={"x-goog-api-key": "nd_" + "g" * 40})
     assert refused.status_code == 429
+
+
+def test_who_guesses_locks_no_good_key_out_that_was_never_used_here(strict: Server) -> None:
+    """As every key is after a start."""
+    first, second = strict.tenant(), strict.tenant()
+    assert [strict.client("nd_" + 40 * str(number)).get("/v1/stats").status_code for number in range(3)][-1] == 429
+
+    with overheard(strict.context.database.reader) as asked:
+        guessed = [strict.client("nd_" + 40 * name).get("/v1/stats").status_code for name in "abcdef"]
+
+    assert guessed == [429] * 6
+    assert len(asked) < len(guessed)
+    assert [tenant.get("/v1/stats").status_code for tenant in (first, second)] == [200, 200]
 
 
 def test_a_key_that_was_good_and_was_revoked_is_refused_as_unknown(strict: Server) -> None:
