@@ -168,7 +168,7 @@ def _forget(engine: Context) -> None:
         old = removals.old_jobs(session, later - timedelta(days=1), 500)
         assert len(old) == 500
         removals.jobs(session, old)
-        removals.old_payloads(session, later, 500)
+        removals.payloads(session, removals.old_payloads(session, later, 500))
         removals.old_deliveries(session, later, 500)
         taken_back.rollback()
 

@@ -14,44 +14,30 @@ from worker import telemetry
 from worker.app import CANCEL, DELIVER
 from worker.context import Context
 from worker.errors import NightdeskError
-from worker.flow import chain, gate, receivers, remove, retention, unconfirmed, wake
+from worker.flow import chain, forget, gate, receivers, remove, retention, unconfirmed, wake
 from worker.flow.end import end, failure
 from worker.models import Job
 from worker.states import TERMINAL, Status
 from worker.store import (
-    audit,
     claims,
     counters,
     deliveries,
     gates,
-    holdings,
     interactions,
     jobs,
     leftovers,
     moments,
     moves,
-    removals,
-    results,
-    usage,
-    waiting,
 )
 from worker.telemetry import count, log
 
 AT_ONCE = 500
 EVERY = timedelta(seconds=1)
-PRUNE_EVERY = timedelta(minutes=1)
-PRUNE_S = 1.0
-"""How long one sweep goes on with it: the other parts wait meanwhile."""
-
-STORE_CALLS = 50
-"""Artifact folders removed in one go: an object store far away must not hold up the sweep."""
 
 CLEAR_S, CLEARED_BY = 1.0, timedelta(seconds=20)
 """How long one sweep clears what is left outside the database, and after which time another may try the same."""
 
 FOLLOW_EVERY = timedelta(seconds=10)
-AUDITED = 5000
-"""Entries of the audit log pruned at once: each is one small row."""
 
 STARTS = 4
 """Starts hinted by one sweep: each begins a round where none runs, and a round goes on with whatever waits."""
@@ -68,7 +54,7 @@ def tick(context: Context) -> bool:
         # A little less than a second, so that a tick that is late does not skip one.
         if not moments.win(session, moments.SWEEP, now=now, before=now - EVERY * 0.9):
             return False
-    for part in (_release, _expire, _follow, retention.watch, receivers.look, _hint, gate.probe, _clear, _prune):
+    for part in (_release, _expire, _follow, retention.watch, receivers.look, _hint, gate.probe, _clear, forget.prune):
         _guard(context, part)
     return True
 
@@ -199,53 +185,3 @@ def _clear(context: Context) -> None:
         if left is None:
             return
         remove.clear(context, left)
-
-
-def _prune(context: Context) -> None:
-    """What is past its retention: each minute a batch, and more for a moment where there is more."""
-    now = context.clock()
-    with context.database.write() as session:
-        if not moments.win(session, moments.PRUNE, now=now, before=now - PRUNE_EVERY):
-            return
-    give_up = monotonic() + PRUNE_S
-    has_more = True
-    while has_more and monotonic() < give_up:
-        has_more = any([_forget_jobs(context, now), _forget_rest(context, now)])
-
-
-def _forget_jobs(context: Context, now: datetime) -> bool:
-    """A batch of results and jobs, in short transactions; whether there may be more."""
-    settings = context.settings
-    kept_since = now - timedelta(days=settings.job_retention_days)
-    with context.database.read() as session:
-        without_result = results.expired(session, now, AT_ONCE)
-        old = removals.old_jobs(session, kept_since, AT_ONCE)
-    bare = [job_id for job_id, has_artifacts in without_result.items() if not has_artifacts]
-    cleared = remove.artifacts(context, [job_id for job_id in without_result if job_id not in bare][:STORE_CALLS])
-    with context.database.write() as session:
-        removals.results(session, [*bare, *cleared])
-    with context.database.write() as session:
-        # Where jobs are kept for less time than the upstream keeps what they made, that goes with them.
-        kept = interactions.kept_upstream(session, old, now - timedelta(days=settings.upstream_retention_days))
-        leftovers.add(session, [(leftovers.INTERACTION, name) for name in kept], now)
-        removals.jobs(session, old)
-    return AT_ONCE in {len(bare), len(old)}
-
-
-def _forget_rest(context: Context, now: datetime) -> bool:
-    """A batch of everything else, in short transactions; whether there may be more."""
-    settings = context.settings
-    kept_since = now - timedelta(days=settings.job_retention_days)
-    results_since = now - timedelta(days=settings.result_retention_days)
-    with context.database.write() as session:
-        found = {removals.old_payloads(session, results_since, AT_ONCE)}
-    with context.database.write() as session:
-        found.add(removals.old_deliveries(session, results_since, AT_ONCE))
-        waiting.give_up(session, now, AT_ONCE)
-    with context.database.write() as session:
-        found.add(removals.old_keys(session, kept_since, now, AT_ONCE))
-        holdings.prune(session, now, AT_ONCE)
-    with context.database.write() as session:
-        found.add(usage.forget(session, now - timedelta(days=settings.usage_retention_days), AT_ONCE))
-        audited = audit.forget(session, now - timedelta(days=settings.audit_retention_days), AUDITED)
-    return AT_ONCE in found or audited == AUDITED

@@ -1,7 +1,8 @@
 """Forgetting: one job at its owner's wish, or what is past its retention, in batches that never block for long."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -23,6 +24,10 @@ from worker.store.deliveries import CANCELLED
 from worker.store.waiting import OPEN
 
 UNSYNCED = {"synchronize_session": False}
+KEY = (col(Idempotency.project_id), col(Idempotency.path), col(Idempotency.key))
+PARTS = ("project", "path", "key")
+IDS_AT_ONCE = 5000
+"""SQLite takes some 32,000 parameters in one statement."""
 
 
 def job(session: Session, job_id: str) -> None:
@@ -69,14 +74,16 @@ def results(session: Session, job_ids: Collection[str]) -> None:
     session.execute(seen, execution_options=UNSYNCED)
 
 
-def old_payloads(session: Session, before: datetime, limit: int) -> int:
-    """Forget the bodies of webhooks sent before `before` that are neither under way nor held; gives back how many."""
-    old = (
-        sa.select(col(Event.id))
-        .where(col(Event.created_at) < before, col(Event.payload).is_not(None), ~_is_on_its_way())
-        .limit(limit)
-    )
-    return _count(session.execute(sa.update(Event).where(col(Event.id).in_(old)).values(payload=None)))
+def old_payloads(session: Session, before: datetime, limit: int) -> list[str]:
+    """Events before `before` that still have the body of their webhooks, though none is under way or held."""
+    old = sa.select(col(Event.id)).where(col(Event.created_at) < before, col(Event.payload).is_not(None))
+    return list(session.scalars(old.where(~_is_on_its_way()).limit(limit)))
+
+
+def payloads(session: Session, event_ids: Collection[str]) -> None:
+    """Forget the bodies of these events' webhooks, but what is under way by now."""
+    told = sa.update(Event).where(col(Event.id).in_(event_ids), ~_is_on_its_way())
+    session.execute(told.values(payload=None), execution_options=UNSYNCED)
 
 
 def old_deliveries(session: Session, before: datetime, limit: int) -> int:
@@ -94,17 +101,26 @@ def old_keys(session: Session, before: datetime, now: datetime, limit: int) -> i
 
     A key lives as long as one of its jobs: such a key is looked at again when it has aged once more.
     """
-    old = sa.select(Idempotency).where(col(Idempotency.created_at) < before).order_by(col(Idempotency.created_at))
-    removed = 0
-    for entry in session.scalars(old.limit(limit)).all():
-        alive = sa.select(col(Job.id)).where(col(Job.id).in_(entry.job_ids)).limit(1)
-        if session.execute(alive).first() is not None:
-            entry.created_at = now
-        else:
-            session.delete(entry)
-            removed += 1
-    session.flush()
-    return removed
+    old = sa.select(*KEY, col(Idempotency.job_ids)).where(col(Idempotency.created_at) < before)
+    entries = session.execute(old.order_by(col(Idempotency.created_at)).limit(limit)).all()
+    living = _living(session, [job_id for *_, job_ids in entries for job_id in job_ids])
+    named: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    for project_id, path, key, job_ids in entries:
+        named[living.isdisjoint(job_ids)].append({"of_project": project_id, "of_path": path, "of_key": key})
+    this = sa.and_(*(column == sa.bindparam(f"of_{name}") for column, name in zip(KEY, PARTS, strict=True)))
+    # One statement for all, made once: this holds up whoever writes to SQLite.
+    kept, gone = named
+    if kept:
+        session.connection().execute(sa.update(Idempotency).where(this).values(created_at=now), kept)
+    if gone:
+        session.connection().execute(sa.delete(Idempotency).where(this), gone)
+    return len(gone)
+
+
+def _living(session: Session, job_ids: Sequence[str]) -> set[str]:
+    """Those of these jobs that are still there."""
+    parts = (job_ids[start : start + IDS_AT_ONCE] for start in range(0, len(job_ids), IDS_AT_ONCE))
+    return {one for part in parts for one in session.scalars(sa.select(col(Job.id)).where(col(Job.id).in_(part)))}
 
 
 def _is_on_its_way() -> sa.Exists:

@@ -8,7 +8,7 @@ import pytest
 from tests.factories import delivery
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant
-from worker.flow import sweep
+from worker.flow import forget
 from worker.models import Job
 from worker.store import audit, moments
 
@@ -168,6 +168,6 @@ def test_entries_past_their_retention_are_forgotten(server: Server, tenant: Tena
         moments.note(session, moments.PRUNE, now - timedelta(hours=1))
     assert len(told(tenant)) == 2
 
-    sweep._prune(context)
+    forget.prune(context)
 
     assert [action for action, _ in told(tenant)] == ["job.submit"]

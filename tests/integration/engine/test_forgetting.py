@@ -13,7 +13,7 @@ from tests.integration.engine.asking import TOOLS, answer, results, settled
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
 from worker.errors import Invalid
-from worker.flow import adopt, remove, sweep
+from worker.flow import adopt, forget, remove
 from worker.flow.submit import Order
 from worker.models import AuditEntry, Event, Interaction, Job, Leftover, Result
 from worker.store import audit
@@ -144,11 +144,33 @@ def test_more_of_the_audit_log_than_one_batch_is_forgotten(engine: Engine) -> No
     old = engine.clock() - timedelta(days=engine.context.settings.audit_retention_days, minutes=1)
     deed = audit.Deed(project_id=engine.project_id, by=audit.Actor("key_x"), action=audit.CANCELLED, subject="old")
     with engine.context.database.write() as session:
-        audit.note_all(session, [deed] * (sweep.AUDITED + 1), old)
+        audit.note_all(session, [deed] * (forget.AUDITED + 1), old)
 
     engine.sweep()
 
     assert engine.rows(AuditEntry) == []
+
+
+@pytest.mark.parametrize(("size", "took_s", "then"), [(10, 0.05, 10), (10, 0.5, 1), (1, 9.0, 1), (10, 0.0, 500)])
+def test_a_transaction_takes_as_many_rows_as_the_one_before_was_quick(size: int, took_s: float, then: int) -> None:
+    """For nobody else writes to SQLite meanwhile, and a result may be megabytes."""
+    assert forget.next_size(size, took_s) == then
+
+
+def test_no_transaction_takes_many_results_before_it_is_known_how_large_they_are(engine: Engine) -> None:
+    old = engine.clock() - timedelta(days=40)
+    rows = [factories.job(engine.project_id, status="completed", finished_at=old) for _ in range(forget.FIRST + 1)]
+    given: dict[str, Any] = {"turn": 1, "created_at": old, "expires_at": old, "has_artifacts": False}
+    with engine.context.database.write() as session:
+        session.add_all(rows)
+        session.flush()
+        session.add_all([Result(job_id=job.id, outcome=b"{}", raw=b"{}", **given) for job in rows])
+    left = list[int]()
+    engine.between("database").before["write"] = lambda: left.append(len(engine.rows(Result)))
+
+    forget.prune(engine.context)
+
+    assert sorted(set(left), reverse=True) == [forget.FIRST + 1, 1, 0]
 
 
 def test_what_a_run_gave_goes_when_its_own_retention_ends(engine: Engine, hooks: Hooks) -> None:

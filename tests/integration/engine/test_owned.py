@@ -11,7 +11,7 @@ from worker.errors import Fault, Invalid
 from worker.flow import owned, respond, submit
 from worker.flow.again import retry_draft
 from worker.flow.draft import prepare
-from worker.flow.sweep import PRUNE_EVERY
+from worker.flow.forget import EVERY
 from worker.gemini.references import ENVIRONMENT, FILE
 from worker.models import Holding, Job
 from worker.store import holdings
@@ -204,6 +204,6 @@ def test_what_is_gone_upstream_is_forgotten(engine: Engine) -> None:
     hold(engine, engine.project_id, "files/old", hours=1)
     hold(engine, engine.project_id, "files/new", hours=3)
 
-    engine.sweep(after_s=2 * 3600 + PRUNE_EVERY.total_seconds())
+    engine.sweep(after_s=2 * 3600 + EVERY.total_seconds())
 
     assert [held.name for held in engine.rows(Holding)] == ["files/new"]
