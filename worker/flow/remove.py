@@ -1,7 +1,9 @@
 """Remove: forgetting a finished job everywhere, for its owner or when its retention ends."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
+
+from sqlmodel import Session
 
 from worker.context import Context
 from worker.errors import ArtifactStoreError, Conflict, NotFound
@@ -58,6 +60,8 @@ def clear(context: Context, left: Leftover) -> bool:
     with context.database.write() as session:
         if done or left.tries >= MAX_TRIES:
             leftovers.gone(session, left.name)
+            if left.kind == leftovers.ORPHAN:
+                _follow(session, left.name.removeprefix(ORPHAN_OF), now)
         else:
             schedule = ORPHANED if left.kind == leftovers.ORPHAN else LEFT
             due_at = schedule.next_time(left.tries, now, context.chance())
@@ -65,6 +69,12 @@ def clear(context: Context, left: Leftover) -> bool:
     if not done:
         log.warning("job.remove", kind=left.kind, name=left.name, tries=left.tries, outcome="left")
     return done
+
+
+def _follow(session: Session, upstream_id: str, now: datetime) -> None:
+    """An orphan that was stopped goes with its job: where that is deleted already, nobody else would see to it."""
+    if interactions.by_upstream_id(session, upstream_id) is None and not leftovers.is_left(session, upstream_id):
+        leftovers.add(session, [(leftovers.INTERACTION, upstream_id)], now + LEFT_FOR)
 
 
 def _is_removed(context: Context, left: Leftover) -> bool:

@@ -10,11 +10,13 @@ from sqlmodel import SQLModel
 
 from tests import factories
 from tests.integration.engine.asking import TOOLS, answer, results, settled
-from tests.integration.engine.engine import Engine
+from tests.integration.engine.engine import MODEL, Engine
 from tests.integration.engine.hooks import Hooks, Say
 from worker.errors import Invalid
-from worker.flow import adopt, forget, remove
+from worker.flow import adopt, attempt, forget, remove
+from worker.flow.attempt import Attempt
 from worker.flow.submit import Order
+from worker.gemini.request import build
 from worker.models import AuditEntry, Event, Interaction, Job, Leftover, Result
 from worker.store import audit
 
@@ -128,15 +130,16 @@ def test_what_the_upstream_has_forgotten_by_itself_is_not_asked_for(engine: Engi
     assert engine.count("delete") == 0
 
 
-def test_a_sweep_forgets_more_than_one_batch(engine: Engine) -> None:
+def test_more_than_one_batch_is_forgotten(engine: Engine) -> None:
     long_ago = engine.clock.now - timedelta(days=100)
     rows = [factories.job(engine.project_id, status="completed", finished_at=long_ago) for _ in range(1200)]
     with engine.context.database.write() as session:
         session.add_all(rows)
 
-    engine.sweep()
+    for _ in range(10):
+        engine.sweep(60)
 
-    assert len(engine.rows(Job)) <= 200
+    assert engine.rows(Job) == []
 
 
 def test_more_of_the_audit_log_than_one_batch_is_forgotten(engine: Engine) -> None:
@@ -209,6 +212,19 @@ def test_an_interaction_that_is_to_go_is_nobody_s_any_more(engine: Engine) -> No
         adopt.take_over(engine.context, adopt.Asked(order=asked, fields={"interaction_id": name}, is_admin=True))
     with pytest.raises(Invalid, match="no such interaction"):
         engine.submit(previous_interaction_id=name)
+
+
+def test_what_a_create_made_that_was_answered_after_its_job_was_deleted_goes_too(engine: Engine) -> None:
+    made = engine.context.gemini.create(build({"model": MODEL, "input": CANARY})).result(30)
+
+    attempt.attach(engine.context, [Attempt("job_that_was_deleted", "its_token", made)])
+    for _ in range(3):
+        engine.pass_time(150)
+        engine.sweep()
+
+    run = engine.runs()[made.upstream_id]
+    assert (run["status"], run["deleted"]) == ("cancelled", True)
+    assert engine.rows(Leftover) == []
 
 
 def test_a_job_of_many_turns_is_deleted_at_once_though_the_upstream_is_away(engine: Engine) -> None:
