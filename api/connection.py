@@ -5,10 +5,12 @@ What the server would answer in plain text by itself is a problem like any other
 
 import asyncio
 import socket
+import sys
 from contextlib import suppress
 from typing import ClassVar
 
 import orjson
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api import access, errors
@@ -28,6 +30,9 @@ TAKE_S = 60.0
 TOO_LARGE = Answer(431, "headers_too_large", "The request's head is too large")
 
 
+FRAMING = {b"content-length", b"transfer-encoding"}
+
+
 class HeadTooLarge(Exception):
     """More came than the head of a request may have."""
 
@@ -45,6 +50,8 @@ class Connection(HttpToolsProtocol):
 
     _timer: asyncio.TimerHandle | None = None
     _is_reading_head = True
+    _is_repeating = False
+    _data = b""
     _head_bytes = 0
     _is_refused = False
 
@@ -69,27 +76,38 @@ class Connection(HttpToolsProtocol):
         """Go on reading; whoever has begun a head must come to its end."""
         if self._is_refused:
             return
+        self._data = data
         super().data_received(data)
+        self._data = b""
         if self._is_reading_head and self._timer is None and not self._is_refused:
             self._wait()
 
     def on_message_begin(self) -> None:
         """A head begins."""
+        if self._is_repeating:
+            return
         self._is_reading_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """A part of the request's target."""
+        if self._is_repeating:
+            return
         self._grow(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header. What comes behind a body is none: a proxy may let pass there what it would take away here."""
+        if self._is_repeating:
+            return
         self._grow(len(name) + len(value))
-        super().on_header(name, value)
+        if self._is_reading_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is here."""
+        if self._is_repeating:
+            return
         self._is_reading_head = False
         self._stop()
         self.resting.pop(self, None)
@@ -124,7 +142,19 @@ class Connection(HttpToolsProtocol):
         self._timer = self.loop.call_later(self.linger_s, self.transport.abort)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Whoever asks for an upgrade is answered without one, and it is nobody's mistake here."""
+        """Whoever asks for an upgrade is answered without one, and may well have sent a body: Java's client does.
+
+        The parser takes all that follows for another protocol's, so that another one goes on behind the same head.
+        """
+        error = sys.exception()
+        rest = self._data[error.args[0] :] if isinstance(error, HttpParserUpgrade) else b""
+        self.parser, self._is_repeating = HttpRequestParser(self), True
+        framing = [f"{name.decode()}: {value.decode()}" for name, value in self.headers if name in FRAMING]
+        self.cycle.more_body = bool(framing)
+        self.parser.feed_data("\r\n".join(["POST / HTTP/1.1", *framing, "", ""]).encode())
+        self._is_repeating = False
+        if rest:
+            self.data_received(rest)
 
     def _make_room(self) -> bool:
         """End the connection that has had no request for longest; whether there is one."""

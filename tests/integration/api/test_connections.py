@@ -23,7 +23,7 @@ QUESTION = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Gives a body back; `/large` gives a stream that is too large for the buffers between."""
+    """Gives a body back, `/headers` its headers' names, `/large` a stream too large for the buffers between."""
     if scope["type"] != "http":
         return
     status, body, more = 200, b"", True
@@ -34,6 +34,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
             body += message.get("body", b"")
     except TooSlow:
         status = 400
+    body = b" ".join(name for name, _ in scope["headers"]) if scope["path"] == "/headers" else body
     size = LARGE if scope["path"] == "/large" else len(body)
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", str(size).encode())]})
     if scope["path"] == "/large":
@@ -228,6 +229,46 @@ def test_where_there_are_too_many_who_has_asked_nothing_for_longest_gives_way(si
 
     assert is_cut(half)
     assert is_cut(idle)
+
+
+UPGRADES = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+]
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+@pytest.mark.parametrize(
+    ("framing", "body", "read"),
+    [
+        (b"Content-Length: 4\r\n", b"abcd", b"abcd"),
+        (b"Transfer-Encoding: chunked\r\n", b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n", b"abcd"),
+        (b"Content-Length: 0\r\n", b"", b""),
+        (b"", b"", b""),
+    ],
+)
+def test_whoever_asks_for_an_upgrade_is_answered_without_one(
+    site: Site, upgrade: bytes, framing: bytes, body: bytes, read: bytes
+) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: x\r\n" + upgrade + framing + b"\r\n" + body
+    whole, parted = site.connect(), site.connect()
+
+    whole.sendall(request + QUESTION)
+    for byte in request + QUESTION:
+        parted.sendall(bytes([byte]))
+
+    for client in (whole, parted):
+        status, _, told = answered(client)
+        assert (status, told) == (200, read)
+        assert answered(client)[0] == 200
+
+
+def test_what_comes_behind_a_body_is_no_header(site: Site) -> None:
+    client = site.connect()
+
+    client.sendall(b"POST /headers HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: yes\r\n\r\n")
+
+    assert answered(client)[2] == b"host transfer-encoding"
 
 
 @pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET\r\n\r\n", b"HELLO THERE\r\n\r\n"])
