@@ -1,6 +1,7 @@
 """Rates over HTTP: keys that ask too often, keys that do not exist, and what the headers say."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from tests.conftest import MakeSettings
 from tests.integration.api.serving import Server, serving
 from tests.integration.store.test_plans import overheard
 from worker import telemetry
+from worker.models import Project
 from worker.store import projects
 
 JOB = {"model": "gemini-3.8-flash", "input": "x"}
@@ -137,3 +139,27 @@ def test_no_failure_is_counted_while_the_database_is_away(strict: Server) -> Non
 
     assert answers == [503] * 4
     assert tenant.get("/v1/stats").status_code == 200
+
+
+CROWD = 50
+
+
+@pytest.mark.parametrize("limit", ["max_queued", "max_jobs_per_day"])
+def test_of_many_at_once_those_are_taken_that_a_quota_has_room_for(server: Server, limit: str) -> None:
+    tenant = server.tenant()
+    with server.context.database.write() as session:
+        setattr(session.get_one(Project, tenant.project_id), limit, 8)
+    for _ in range(3):
+        tenant.submit()
+
+    with ThreadPoolExecutor(CROWD) as threads:
+        batch = {"jobs": [JOB, JOB]}
+        answers = list(threads.map(lambda _: tenant.post("/v1/jobs/batch", batch), range(CROWD)))
+        singles = list(threads.map(lambda _: tenant.post("/v1/jobs", JOB), range(CROWD)))
+
+    assert [len(answer.json()["data"]) for answer in answers if answer.status_code == 202] == [2, 2]
+    assert [answer.status_code for answer in singles].count(202) == 1
+    refused = [answer for answer in answers + singles if answer.status_code != 202]
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(429, "quota_exceeded")}
+    assert {answer.headers["RateLimit-Limit"] for answer in refused} == {"8"}
+    assert len(tenant.get("/v1/jobs?limit=100").json()["data"]) == 8
