@@ -48,6 +48,9 @@ class Desk:
     """None where upstream events are off."""
     memo: Memo = field(default_factory=Memo)
     turn: Turn = field(default_factory=Turn)
+    """Of bodies, and of what is asked for with all its parts."""
+    pages: Turn = field(default_factory=Turn)
+    """Of reports as pages, each of which may take seconds."""
 
     async def read(self, query: Callable[[Session], T]) -> T:
         """What a query gives, asked off the event loop; raises Unavailable."""

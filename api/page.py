@@ -44,24 +44,19 @@ REFERENCE = re.compile(f"{OPEN}(\\d+){CLOSE}")
 BARE_IMAGE = re.compile(r'<img alt="([^"]*)">|<img>')
 OWN_IMAGE = re.compile(r'<img src="([^"]*)"')
 
-TEXT_MAX, PARAGRAPH_MAX = 1024 * 1024, 20_000
-"""Beyond these the text is shown as it is: what a hostile one takes to render grows with the square of a paragraph."""
+TEXT_MAX, PARAGRAPH_MAX, MARKS_MAX, PARTS_MAX = 1024 * 1024, 20_000, 500, 20_000
+"""Beyond these the text is shown as it is: what a hostile one takes grows with the square of a paragraph's marks.
+
+Parts are the marks, and the cells of tables, of the whole text.
+"""
+
+MARKS = re.compile(r"[\[\]*_`<>~&\\(]")
+BLANK = re.compile(r"\n\s*\n")
 
 
 def html(report: Report, name: str, pictures: Mapping[str, str] | None = None) -> str:
     """The whole page; `pictures` are addresses (also `data:`) to show in the place of artifacts' own, by these."""
-    safe = nh3.clean(
-        _body(report) + _notes(report.sources),
-        tags=BLOCKS | CELLS | WORDS,
-        attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
-        attribute_filter=_only({artifact["url"] for artifact in report.artifacts if artifact["kind"] == "image"}),
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer nofollow",
-    )
-    # A picture that is not shown leaves its description.
-    safe = BARE_IMAGE.sub(lambda found: found[1] or "", safe)
-    shown = pictures or {}
-    safe = OWN_IMAGE.sub(lambda found: f'<img src="{escape(shown.get(found[1], found[1]))}"', safe)
+    safe = _body(report, pictures or {}) + _clean(_notes(report.sources))
     return (
         '<!doctype html>\n<html><head><meta charset="utf-8">'
         f"<title>{escape(report.title or name)}</title>"
@@ -70,14 +65,43 @@ def html(report: Report, name: str, pictures: Mapping[str, str] | None = None) -
     )
 
 
-def _body(report: Report) -> str:
+def _body(report: Report, pictures: Mapping[str, str]) -> str:
     text = "\n\n".join(paragraphs(report, lambda number: f"{OPEN}{number}{CLOSE}"))
-    if len(text) > TEXT_MAX or max(map(len, re.split(r"\n\s*\n", text))) > PARAGRAPH_MAX:
-        body = f"<pre>{escape(text)}</pre>"
-    else:
-        body = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).render(text)
-    # The joiner keeps a reference on the line of its word.
+    if len(text) > TEXT_MAX or _is_dense(text):
+        # It has no markup that could be unsafe, and as many signs as would keep the cleaner busy for long.
+        return _referred(f"<pre>{escape(text)}</pre>")
+    body = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).render(text)
+    images = {artifact["url"] for artifact in report.artifacts if artifact["kind"] == "image"}
+    # A picture that is not shown leaves its description.
+    safe = BARE_IMAGE.sub(lambda found: found[1] or "", _clean(_referred(body), images))
+    return OWN_IMAGE.sub(lambda found: f'<img src="{escape(pictures.get(found[1], found[1]))}"', safe)
+
+
+def _referred(body: str) -> str:
+    """The joiner keeps a reference on the line of its word."""
     return REFERENCE.sub("\u2060" r'<sup><a href="#source-\1">[\1]</a></sup>', body)
+
+
+def _clean(text: str, images: Collection[str] = ()) -> str:
+    return nh3.clean(
+        text,
+        tags=BLOCKS | CELLS | WORDS,
+        attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
+        attribute_filter=_only(images),
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer nofollow",
+    )
+
+
+def _is_dense(text: str) -> bool:
+    parts = 0
+    for paragraph in BLANK.split(text):
+        marks, lines = len(MARKS.findall(paragraph)), paragraph.split("\n")
+        # A row has all the columns of its table, whatever is written of them.
+        parts += marks + len(lines) * max(line.count("|") for line in lines)
+        if len(paragraph) > PARAGRAPH_MAX or marks > MARKS_MAX or parts > PARTS_MAX:
+            return True
+    return False
 
 
 def _notes(sources: Sequence[Source]) -> str:

@@ -63,10 +63,10 @@ async def read_report(request: Request, who: Reader, job_id: JobId, desk: AtDesk
     if wanted == report.HTML:
         told["Content-Security-Policy"] = page.CSP
         pictures = await run_in_threadpool(_pictures, desk, found, folder)
-        text = await desk.turn.take(who.project_id, partial(page.html, found, job_id, pictures))
+        text = await desk.pages.take(who.project_id, partial(page.html, found, job_id, pictures))
     else:
         told["Content-Disposition"] = f'inline; filename="{quote(job_id)}.md"'
-        text = await desk.turn.take(who.project_id, partial(report.markdown, found))
+        text = await run_in_threadpool(report.markdown, found)
     return Response(text, headers=told, media_type=wanted)
 
 

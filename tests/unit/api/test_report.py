@@ -154,7 +154,17 @@ def test_a_page_is_called_what_its_text_is_called(text: str) -> None:
     assert "<title>How owls hunt</title>" in page.html(report.of({"output_text": text}), "job_a")
 
 
-@pytest.mark.parametrize("text", ["![[]()" * 100_000, "[" * 400_000, "x" * 2_000_000, "|a" * 9000 + "\n" + "|-" * 9000])
+DENSE = [
+    "\n\n".join(["![" * 240] * 2000),
+    "\n\n".join(["|a" * 90 + "\n" + "|-" * 90 + "\n" + "|a\n" * 300] * 20),
+    "& " * 400_000,
+    "\n\n".join([">" * 40 + "a"] * 20_000),
+]
+
+
+@pytest.mark.parametrize(
+    "text", ["![[]()" * 100_000, "[" * 400_000, "x" * 2_000_000, "|a" * 9000 + "\n" + "|-" * 9000, *DENSE]
+)
 def test_a_text_that_would_take_minutes_to_render_is_shown_as_it_is(text: str) -> None:
     citations = [{"url": "https://s.example", "title": "S", "start_index": 0, "end_index": 5}]
 
