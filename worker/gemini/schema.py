@@ -21,6 +21,8 @@ MAX_S = 2.0
 """What one check may take: keywords that are looked at, and seconds."""
 
 PATTERN_MAX = 4096
+AT_ONCE = 1000
+"""Items that are looked at between two looks at the clock."""
 
 SHOWN = 3
 POINTER_MAX = 200
@@ -190,7 +192,10 @@ def _expression(pattern: str) -> Callable[[str], bool]:
 def _unique_items(validator: Any, is_wanted: Any, instance: Any, schema: Any) -> Iterator[Any]:
     del validator, schema
     if is_wanted is True and isinstance(instance, list):
-        seen = {orjson.dumps(item, option=orjson.OPT_SORT_KEYS) for item in instance}
+        seen = set[bytes]()
+        for start in range(0, len(instance), AT_ONCE):
+            _BUDGET.get().spend(0)
+            seen.update(orjson.dumps(item, option=orjson.OPT_SORT_KEYS) for item in instance[start : start + AT_ONCE])
         if len(seen) < len(instance):
             yield _error("has an item twice")
 
