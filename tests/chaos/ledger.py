@@ -19,6 +19,9 @@ from worker.models import AuditEntry, DeliveryAttempt, WebhookEndpoint
 LOST_S = 20.0
 """How long after it was asked an act may still happen whose answer never came."""
 
+OLD_MOST = 4
+"""Replaced secrets that sign along: each would for a day, and no run is longer."""
+
 LAG_S = 6.0
 """How long a transaction may take from reading the clock to reading who listens."""
 
@@ -183,7 +186,7 @@ def _values(act: Act, before: Spell) -> Mapping[str, Any]:
     if act.action == acts.CHANGED:
         return {name: act.told[name] for name in ("url", "events") if name in act.told}
     if act.action == acts.ROTATED:
-        return {"secrets": (act.answer.get("secret"), before.secrets[0])}
+        return {"secrets": (act.answer.get("secret"), *before.secrets[:OLD_MOST])}
     return {"is_there": False} if act.action == acts.DELETED else {}
 
 

@@ -41,7 +41,7 @@ def disablings_are_told_once(evidence: Evidence) -> Found:
 
 def _is_heeded(account: Account, answer: DeliveryAttempt) -> bool:
     """Whether an answer disabled its endpoint, which was disabled already, or has moved and is another one's now."""
-    begin, end = seconds(answer.at), seconds(answer.at) + answer.latency_ms / 1000 + LAG_S
+    begin, end = seconds(answer.at), _end(answer) + LAG_S
     has_moved = len({spell.url for spell in account.during(begin, end)}) > 1
     return has_moved or any(since <= end and until >= begin for _, since, until in account.disabled())
 
@@ -87,9 +87,11 @@ def health_is_what_attempts_say(evidence: Evidence) -> Found:
         if ended == {DELIVERED} and (row.failures or row.failing_since):
             yield Violation(ENDPOINT, f"{account.name} took everything and has {row.failures} failures")
         is_steady = not any(act.action == acts.CHANGED for act in account.acts)
-        failed = [one for one in made if one.outcome != "ok"]
-        if is_steady and failed == made and (row.failures != len(made) or not row.failing_since):
-            yield Violation(ENDPOINT, f"{account.name} failed {len(made)} times and has {row.failures} failures")
+        if is_steady and all(one.outcome != "ok" for one in made):
+            since = seconds(row.failing_since) if row.failing_since else inf
+            begin, end = min(seconds(one.at) for one in made), min(map(_end, made)) + LAG_S
+            if row.failures != len(made) or not begin <= since <= end:
+                yield Violation(ENDPOINT, f"{account.name} failed {len(made)} times: {row.failures} since {since}")
 
 
 def acts_are_answered_rightly(evidence: Evidence) -> Found:
@@ -132,6 +134,10 @@ def _is_lost(evidence: Evidence, act: Act) -> bool:
 def _attempts(evidence: Evidence, account: Account) -> list[DeliveryAttempt]:
     mine = [row.id for row in rows(evidence) if row.endpoint_id == account.id]
     return [one for name in mine for one in evidence.registered.attempts.get(name, [])]
+
+
+def _end(attempt: DeliveryAttempt) -> float:
+    return seconds(attempt.at) + attempt.latency_ms / 1000
 
 
 RULES: tuple[Callable[[Evidence], Found], ...] = (

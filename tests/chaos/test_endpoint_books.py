@@ -230,8 +230,15 @@ BROKEN: dict[str, tuple[str, Change]] = {
     "an endpoint that was enabled is not": ("whe_2 is disabled at", as_is(GONE, disabled_at=moment(1))),
     "an endpoint that was disabled is not": ("whe_1 is disabled at None: True", both(done(OWNER), seen(WELL, "owner"))),
     "failures are kept of one that is well": ("took everything and has 3 failures", as_is(WELL, failures=3)),
-    "failures are forgotten": ("failed 1 times and has 0 failures", as_is(FAILING, due_at=moment(70))),
-    "it is not known since when it fails": ("failed 1 times", as_is(FAILING, failures=1, due_at=moment(70))),
+    "failures are forgotten": ("failed 1 times: 0 since", as_is(FAILING, due_at=moment(70))),
+    "it is not known since when it fails": (
+        "failed 1 times: 1 since inf",
+        as_is(FAILING, failures=1, due_at=moment(70)),
+    ),
+    "it is said to fail for longer than it does": (
+        "failed 1 times: 1 since",
+        as_is(FAILING, failures=1, due_at=moment(70), failing_since=moment(-30)),
+    ),
     "a project got at another's": ("was answered 200", done(THEIRS)),
     "something right was refused": ("was answered 404", done(act(20, acts.PINGED, WELL, 20, status=404))),
     "an act is not noted": ("200, has 0 entries", done(AGAIN)),
@@ -285,6 +292,16 @@ def test_what_happens_while_a_filter_changes_may_be_told_or_not() -> None:
 
     assert check(changed) == []
     assert check(untold(changed)) == []
+
+
+def test_every_secret_that_was_replaced_signs_along() -> None:
+    third = act(25, acts.ROTATED, WELL, 5, answer={"secret": OTHER})
+    turned = done(third, entry(third))(lives())
+
+    assert check(adding(arrivals=arrival(WELL, EVENT, 20, OTHER, NEW, OLD))(turned)) == []
+    assert [one.text for one in check(adding(arrivals=arrival(WELL, EVENT, 20, OTHER, NEW))(turned))] == [
+        "evt_3 came to whe_1 signed otherwise than it should be"
+    ]
 
 
 def test_a_disabled_endpoint_holds_its_events_and_hears_what_its_operator_asks_for() -> None:
