@@ -60,6 +60,8 @@ SLICE = Scenario(
     deaths=CANNOT_START,
     simulator={"model_s": 2.0, "agent_s": 3.0},
     mix=Mix(manners={receiver.WELL: 4, receiver.FLAKY: 1, receiver.FAILING: 1, receiver.HANGING: 1}, asks=8),
+    life=Life(places=(Place(receiver.WELL), Place(receiver.GONE, (COMPLETED,)))),
+    bar=bars.witnessed,
     over_s=11,
     settle_s=40,
 )
