@@ -17,6 +17,7 @@ import httpx2
 from tests.chaos import acts, receiver
 from tests.chaos.acts import Act, Life, Place, Sight
 from tests.chaos.tenants import Tenant
+from worker.flow.health import OWNER
 from worker.states import CREATED, ENDPOINT_DISABLED, EVENT_TYPES, EVENTS, Status
 
 TIMEOUT_S = 15.0
@@ -111,7 +112,7 @@ class Operator:
     def _something(self) -> None:
         """One act, drawn from what can be done now."""
         alive = list(self.known.values())
-        able: list[tuple[int, Callable[[], None]]] = [(2, self._trespass)]
+        able: list[tuple[int, Callable[[], object]]] = [(2, self._trespass)]
         if len(alive) < MOST:
             able.append((2, self._create_one))
         if any(not one.is_enabled for one in alive):
@@ -160,8 +161,8 @@ class Operator:
         act = self._ask(acts.CREATED, None, "POST", PATH, told)
         act.subject = act.answer.get("id")
 
-    def _change(self, one: Known, told: Mapping[str, Any]) -> None:
-        self._ask(acts.CHANGED, one.id, "PATCH", one.address, told)
+    def _change(self, one: Known, told: Mapping[str, Any]) -> Act:
+        return self._ask(acts.CHANGED, one.id, "PATCH", one.address, told)
 
     def _of(self, action: str, one: Known, path: str, told: Mapping[str, Any] | None = None) -> None:
         self._ask(action, one.id, "POST", one.address + path, told)
@@ -177,11 +178,11 @@ class Operator:
 
     def _leave_one(self) -> None:
         """One stays disabled for ever, if they came and went at all: what it was to hear is held."""
-        if self._life.acts and self.known:
-            one = self._rng.choice(list(self.known.values()))
-            self._left = one.id
-            if one.is_enabled:
-                self._change(one, {"enabled": False})
+        able = [one for one in self.known.values() if one.is_enabled]
+        if self._life.acts and able:
+            one = self._rng.choice(able)
+            answer = self._change(one, {"enabled": False}).answer
+            self._left = one.id if answer.get("disabled_reason") == OWNER else None
 
     def _redeliver(self, one: Known) -> None:
         page = self._get(f"{one.address}/deliveries?limit=50")
