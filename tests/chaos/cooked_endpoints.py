@@ -134,7 +134,7 @@ def lives() -> Evidence:
         made(4, FAILING, OTHER, "job.completed"),
         made(5, FOREIGN, OTHER, "job.completed"),
         act(6, acts.ROTATED, WELL, -50, answer={"secret": NEW}),
-        act(7, acts.PINGED, DELETED, -30),
+        act(7, acts.PINGED, DELETED, -30, answer={"id": to(DELETED, TEST).id}),
         act(8, acts.DELETED, DELETED, -28),
         act(9, acts.CHANGED, GONE, 10, told={"enabled": True}),
     ]

@@ -14,7 +14,7 @@ from worker.document import stamp
 from worker.flow.health import GONE, OWNER
 from worker.models import AuditEntry, DeliveryAttempt
 from worker.states import ENDPOINT_DISABLED
-from worker.store.deliveries import DELIVERED
+from worker.store.deliveries import CANCELLED, DELIVERED
 
 ENDPOINT, AUDIT = "endpoint", "audit"
 
@@ -102,6 +102,19 @@ def acts_are_answered_rightly(evidence: Evidence) -> Found:
             yield Violation(ENDPOINT, f"{act.request_id} ({act.action}) was answered {act.status}")
 
 
+def what_is_asked_for_is_tried(evidence: Evidence) -> Found:
+    """Every ping and every redelivery that was answered was sent after that, unless the endpoint was deleted first."""
+    found = {row.id: row for row in rows(evidence)}
+    for act in (one for one in evidence.registered.acts if one.is_done):
+        asked = {acts.PINGED: act.answer.get("id"), acts.REDELIVERED: act.subject}
+        if act.action not in asked:
+            continue
+        name = str(asked[act.action])
+        is_tried = any(seconds(one.at) >= act.asked_at for one in evidence.registered.attempts.get(name, []))
+        if name not in found or not (is_tried or found[name].status == CANCELLED):
+            yield Violation(ENDPOINT, f"{act.request_id} ({act.action}) asked for {name}, and it was not tried")
+
+
 def every_act_is_noted_once(evidence: Evidence) -> Found:
     """What was answered as done, in the name of who did it; at most once what was not answered; nothing else."""
     noted = dict(evidence.registered.noted)
@@ -145,5 +158,6 @@ RULES: tuple[Callable[[Evidence], Found], ...] = (
     each_endpoint_is_as_it_was_left,
     health_is_what_attempts_say,
     acts_are_answered_rightly,
+    what_is_asked_for_is_tried,
     every_act_is_noted_once,
 )

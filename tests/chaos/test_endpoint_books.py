@@ -127,6 +127,8 @@ LOST = act(20, acts.CHANGED, WELL, 20, status=0, answered_at=float("inf"), told=
 OWNER = act(21, acts.CHANGED, WELL, 2, told={"enabled": False})
 THEIRS = replace(act(22, acts.REFUSED, WELL, 5, status=200), tenant=NEXT_DOOR)
 AGAIN = act(23, acts.ROTATED, FOREIGN, 5)
+TWICE = act(26, acts.REDELIVERED, to(WELL).id, 5)
+
 HELD = to(GONE, status="held", attempts=2, due_at=moment(3600))
 TRIES = ((1, 1), (2, 12))
 
@@ -241,6 +243,14 @@ BROKEN: dict[str, tuple[str, Change]] = {
     ),
     "a project got at another's": ("was answered 200", done(THEIRS)),
     "something right was refused": ("was answered 404", done(act(20, acts.PINGED, WELL, 20, status=404))),
+    "a ping was never tried": (
+        "(endpoint.ping) asked for dlv_whe_3_evt_ping, and it was not tried",
+        lambda e: delivered(TEST, *(replace_status(one, "pending") for one in e.deliveries[TEST]))(e),
+    ),
+    "a redelivery was not tried again": (
+        "(delivery.redeliver) asked for dlv_whe_1_evt_3, and it was not tried",
+        done(TWICE, entry(TWICE)),
+    ),
     "an act is not noted": ("200, has 0 entries", done(AGAIN)),
     "an act is noted twice": ("200, has 2 entries", done(AGAIN, entry(AGAIN), entry(AGAIN))),
     "an act without an answer is noted twice": ("0, has 2 entries", done(LOST, entry(LOST), entry(LOST))),
