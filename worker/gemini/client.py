@@ -5,6 +5,7 @@ total timeout that no dripping body outlives. No SDK or HTTP exception leaves th
 anything that the API or a prompt said.
 """
 
+import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Awaitable, Callable
@@ -97,6 +98,7 @@ class Gemini:
         self._connections = connections
         self._create_503: Create503 = create_503
         self._lock = threading.Lock()
+        self._turn = asyncio.Lock()
         self._client: Any = None
 
     def create(self, request: CreateRequest) -> Future[Created]:
@@ -113,9 +115,12 @@ class Gemini:
             return unsent
 
     async def _create(self, client: Any, request: CreateRequest) -> Created:
-        def call(calls: Any) -> Awaitable[Any]:
-            answer: Awaitable[Any] = calls.create(request=request.typed, extra_body=request.payload)
-            return answer
+        async def call(calls: Any) -> Any:
+            # The SDK builds a request for milliseconds, before it first waits: of a crowd that begins at once, none
+            # would be sent before all were built, and then nothing would be built until they are answered.
+            async with self._turn:
+                await asyncio.sleep(0)
+            return await calls.create(request=request.typed, extra_body=request.payload)
 
         reply = await talk(client, call, self._timeouts.create_s)
         if reply.refusal is not None:
