@@ -9,6 +9,7 @@ _lock = threading.Lock()
 _last = [0]
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 
 
 def new(prefix: str, now_ms: int | None = None) -> str:
@@ -28,7 +29,7 @@ def _after(moment: int, chance: int) -> int:
 
 
 def _name(prefix: str, number: int) -> str:
-    return f"{prefix}_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{prefix}_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def first(prefix: str, now_ms: int) -> str:
