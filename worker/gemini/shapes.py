@@ -5,6 +5,7 @@ Importing them takes a second or two, so it happens on first use. Knows no rule 
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -49,6 +50,10 @@ def faults_of(fields: Mapping[str, Any]) -> list[Fault]:
     """Return what the SDK's types refuse in a create body, one fault for each place, without echoing values."""
     for_model, for_agent = bodies()
     body, target = (for_agent, "agent") if "agent" in fields else (for_model, "model")
+    with suppress(ValidationError, TypeError):
+        body.model_validate({target: "any", **fields})
+        return []
+    # Each by itself, so that one fault hides no other.
     faults: list[Fault] = []
     for name, value in fields.items():
         try:
