@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
@@ -16,6 +16,7 @@ from api.rates import Standing
 from worker.telemetry import count, log, observe
 
 HEADER = "X-Request-Id"
+_HEADER = HEADER.lower().encode()
 MAX_ID_LENGTH = 128
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -93,7 +94,8 @@ def _route(scope: Scope) -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get(HEADER, "").strip()
+    # As they came, in lower case: this is done for every request, and most bring none.
+    given = next((value.decode("latin-1").strip() for name, value in scope["headers"] if name == _HEADER), "")
     if given and len(given) <= MAX_ID_LENGTH and given.isascii() and given.isprintable():
         return given
     return new_id()

@@ -70,9 +70,8 @@ def prepare(
     if faults:
         raise Invalid(*(Fault(at + fault.pointer, fault.detail) for fault in faults[:MAX_FAULTS]))
     origin = {"project_id": project_id, "key_id": key_id, "request_id": request_id, "retry_of": retry_of}
-    job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin)
-    job.webhook_config = webhook_config
-    job.notes = [agents.PREPENDED] if altered else []
+    noted = {"webhook_config": webhook_config, "notes": [agents.PREPENDED] if altered else []}
+    job = submissions.new(**_fields(context, chosen, body, kind=kind, resolved=resolved, now=now), **origin, **noted)
     return Draft(
         job=job,
         body=orjson.dumps(body),
@@ -148,5 +147,4 @@ def _fields(
         "user_metadata": chosen.metadata,
         "labels": body.get("labels") or {},
         "substitutions": [dict(substitution) for substitution in resolved.substitutions],
-        "notes": [],
     }
