@@ -121,7 +121,7 @@ def test_reseal_lets_the_old_encryption_key_be_dropped(migrated: Path) -> None:
 
     done = run(migrated, "reseal", NIGHTDESK_ENCRYPTION_KEY=f"{new},{KEY}")
 
-    assert done.stdout == "2 secrets and 0 requests are sealed with the first key\n", done.stderr
+    assert done.stdout == "2 secrets, 0 requests and 0 results are sealed with the first key\n", done.stderr
     assert "fits the database" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=new).stdout
     assert "FAIL  encryption key" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=KEY).stdout
 

@@ -119,7 +119,7 @@ class Job(SQLModel, table=True):
 class JobInput(SQLModel, table=True):
     """The create body of one turn of a job, as JSON bytes: what the user sent, untouched, and sealed.
 
-    Sealed, for it may hold credentials: headers of tools, variables of environments. What came of it holds none.
+    Sealed, for it may hold credentials: headers of tools, variables of environments.
     """
 
     __tablename__ = "job_input"
@@ -153,7 +153,10 @@ class Interaction(SQLModel, table=True):
 
 
 class Result(SQLModel, table=True):
-    """What one turn gave: `outcome` (text, citations, artifacts) and the raw body without media, as JSON bytes."""
+    """What one turn gave: `outcome` (text, citations, artifacts) and the raw body without media, as JSON bytes.
+
+    The body is sealed: the API gives the request back in it, tools and environment included.
+    """
 
     job_id: str = Field(primary_key=True, foreign_key="job.id", ondelete="CASCADE")
     turn: int = Field(primary_key=True)
@@ -161,7 +164,7 @@ class Result(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     has_artifacts: bool
     outcome: bytes
-    raw: bytes
+    raw: bytes = Field(sa_type=Sealed)
 
 
 class Idempotency(SQLModel, table=True):

@@ -5,14 +5,18 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col
 
-from worker.models import JobInput, Project, Sealing, WebhookEndpoint
+from worker.models import JobInput, Project, Result, Sealing, WebhookEndpoint
 
 SECRETS: dict[type[SQLModel], tuple[str, ...]] = {
     Sealing: ("sealed",),
     Project: ("webhook_secret", "old_webhook_secret"),
     WebhookEndpoint: ("secret", "old_secret", "headers"),
 }
-"""Columns of a few small rows. Documents are of a type of their own, which seals whatever is written."""
+"""Columns of a few small rows."""
+
+Document = type[JobInput] | type[Result]
+DOCUMENTS: dict[Document, str] = {JobInput: "body", Result: "raw"}
+"""A column each of many large rows, of a type of its own, which seals whatever is written."""
 
 
 def secrets(session: Session, reseal: Callable[[bytes], bytes]) -> int:
@@ -37,15 +41,15 @@ def signing(session: Session, limit: int) -> list[bytes]:
     return [*newest, *session.scalars(sa.select(col(Project.webhook_secret)).limit(limit))]
 
 
-def rewrite(session: Session, *, after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
-    """Write the next requests after a (job, turn) as they are, sealed by the present key; gives back which."""
-    place = (col(JobInput.job_id), col(JobInput.turn))
+def rewrite(session: Session, table: Document, *, after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
+    """Write the next documents after a (job, turn) as they are, sealed by the present key; gives back which."""
+    place, column = (col(table.job_id), col(table.turn)), getattr(table, DOCUMENTS[table])
     rows = sa.select(*place).where(sa.tuple_(*place) > after).order_by(*place).limit(limit)
     found = [(row.job_id, row.turn) for row in session.execute(rows)]
     for job_id, turn in found:
         # One by one: each may have 20 MB.
-        mine = (col(JobInput.job_id) == job_id, col(JobInput.turn) == turn)
-        body = session.execute(sa.select(col(JobInput.body)).where(*mine).with_for_update()).scalar_one_or_none()
+        mine = (col(table.job_id) == job_id, col(table.turn) == turn)
+        body = session.execute(sa.select(column).where(*mine).with_for_update()).scalar_one_or_none()
         if body is not None:
-            session.execute(sa.update(JobInput).where(*mine).values(body=body))
+            session.execute(sa.update(table).where(*mine).values({column: body}))
     return found

@@ -15,12 +15,12 @@ from worker.database import Database
 from worker.errors import SettingsError
 from worker.models import JobInput, Sealed, WebhookEndpoint
 from worker.settings import Settings
-from worker.store import jobs, projects, sealings
+from worker.store import jobs, projects, results, sealings
 from worker.vault import Vault
 
 OLD, NEW = "the key of last year", "the key of this year"
 BODY = b'{"input": "What is left of the moa?"}'
-DOCUMENTS = {"result.outcome", "result.raw", "event.payload", "delivery.body"}
+DOCUMENTS = {"result.outcome", "event.payload", "delivery.body"}
 """Bytes that hold no secrets."""
 
 
@@ -78,18 +78,22 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
             }
             session.add(WebhookEndpoint(secret=secret, headers=headers, **kept))
         session.add_all([JobInput(job_id=job_id, turn=1, body=BODY) for job_id in job_ids])
+        for job_id in job_ids:
+            results.add(session, job_id, 1, outcome={}, raw=BODY, now=NOW, expires_at=NOW)
 
-    found = [("", 0)]
     with keyed(store, NEW, OLD) as database:
         with database.write() as session:
             sealed = sealings.secrets(session, lambda one: both.reseal(one) if one.startswith(b"gAAAAA") else one)
-        while found:
-            with database.write() as session:
-                found = sealings.rewrite(session, after=found[-1], limit=2)
+        for table in sealings.DOCUMENTS:
+            found = [("", 0)]
+            while found:
+                with database.write() as session:
+                    found = sealings.rewrite(session, table, after=found[-1], limit=2)
 
     assert sealed >= 3
     with keyed(store, NEW) as database, database.read() as session:
         assert [jobs.body(session, job_id, 1) for job_id in job_ids] == [BODY] * 5
+        assert [results.raw(session, job_id, 1) for job_id in job_ids] == [BODY] * 5
         (found_again,) = projects.several(session, [project.id])
         secrets = (found_again.webhook_secret, found_again.old_webhook_secret or b"")
         assert [Vault(SecretStr(NEW)).open(one) for one in secrets] == ["whsec_b", "whsec_a"]
@@ -97,8 +101,9 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
         assert Vault(SecretStr(NEW)).open(live.secret) == "whsec_c"
         assert Vault(SecretStr(NEW)).open(live.headers or b"") == "{}"
         assert (deleted.secret, deleted.headers) == (b"", None)
-    with keyed(store, OLD) as database, database.read() as session, pytest.raises(SettingsError):
-        jobs.body(session, job_ids[0], 1)
+    for read in (jobs.body, results.raw):
+        with keyed(store, OLD) as database, database.read() as session, pytest.raises(SettingsError):
+            read(session, job_ids[0], 1)
 
 
 def test_every_column_of_bytes_is_known_to_be_sealed_or_to_hold_no_secret() -> None:
@@ -111,5 +116,5 @@ def test_every_column_of_bytes_is_known_to_be_sealed_or_to_hold_no_secret() -> N
     secrets = {f"{table.__tablename__}.{name}" for table, names in sealings.SECRETS.items() for name in names}
     documents = {name for name, column in columns.items() if isinstance(column.type, Sealed)}
 
-    assert documents == {"job_input.body"}
+    assert documents == {f"{table.__tablename__}.{name}" for table, name in sealings.DOCUMENTS.items()}
     assert columns.keys() - documents == secrets | DOCUMENTS
