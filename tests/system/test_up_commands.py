@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,20 @@ def test_reseal_lets_the_old_encryption_key_be_dropped(migrated: Path) -> None:
     assert done.stdout == "2 secrets, 0 requests and 0 results are sealed with the first key\n", done.stderr
     assert "fits the database" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=new).stdout
     assert "FAIL  encryption key" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=KEY).stdout
+
+
+def test_a_reseal_that_breaks_off_does_not_let_the_old_key_be_dropped(migrated: Path) -> None:
+    new = "another key of enough length"
+    run(migrated, "keys", "create", "--name=first", NIGHTDESK_ENCRYPTION_KEY=KEY)
+    with closing(sqlite3.connect(migrated / ".nightdesk/nightdesk.db")) as database, database:
+        database.execute("INSERT INTO job_input (job_id, turn, body) VALUES ('job_x', 1, ?)", (b"\x01" + b"?" * 40,))
+
+    done = run(migrated, "reseal", NIGHTDESK_ENCRYPTION_KEY=f"{new},{KEY}")
+
+    assert done.returncode == 2
+    assert "is not the key this database was made with" in done.stderr
+    assert "FAIL  encryption key" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=new).stdout
+    assert "fits the database" in run(migrated, "check", NIGHTDESK_ENCRYPTION_KEY=KEY).stdout
 
 
 def test_a_created_key_opens_the_api_until_it_is_revoked(stack: Stack) -> None:

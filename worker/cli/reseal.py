@@ -25,9 +25,10 @@ def reseal() -> None:
     settings = operator.settings()
     vault = Vault(settings.encryption_key)
     with operator.opened(settings, sealer=vault) as database:
+        requests, results = (_rewritten(database, table) for table in sealings.DOCUMENTS)
+        # Last, for the check value is among them: until all is done, nothing starts without the old key.
         with database.write() as session:
             secrets = sealings.secrets(session, vault.reseal)
-        requests, results = (_rewritten(database, table) for table in sealings.DOCUMENTS)
     print(f"{secrets} secrets, {requests} requests and {results} results are sealed with the first key")
 
 
