@@ -38,6 +38,7 @@ CHECKS = [
     promised.status_code_conformance,
     promised.content_type_conformance,
     promised.response_schema_conformance,
+    promised.response_headers_conformance,
 ]
 PREFERENCES = st.sampled_from(["wait=0", "wait=1", "wait=61", "respond-async", 'wait="1"', "wait=\u00e9", "", ";,="])
 UNBOUND = {405, 413}
