@@ -110,9 +110,7 @@ def new_id() -> str:
 def _set_headers(message: Message, request_id: str, rate: Standing | None) -> None:
     headers = MutableHeaders(scope=message)
     if rate is not None and "RateLimit-Limit" not in headers:
-        headers["RateLimit-Limit"] = str(rate.limit)
-        headers["RateLimit-Remaining"] = str(rate.remaining)
-        headers["RateLimit-Reset"] = str(rate.reset_s)
+        headers.update(errors.rate_headers(rate.kind, rate.limit, rate.remaining, rate.reset_s))
     headers[HEADER] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")

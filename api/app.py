@@ -91,7 +91,8 @@ Send the key as `Authorization: Bearer nd_…`. All times are RFC 3339 in UTC, d
 Every error is `application/problem+json` with a stable `code`; its `request_id` is the answer's X-Request-Id.
 
 A key may make so many reads (GET) and so many submissions (all else) a minute, a minute's worth at once. Answers say in
-`RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds) how it stands; beyond: 429 with `Retry-After`.
+`RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds) how it stands, and in `RateLimit-Policy` and
+`RateLimit` as the IETF's draft has it; beyond: 429 with `Retry-After`.
 
 A POST that may spend takes an `Idempotency-Key`: the same key and body again answer the same job.
 

@@ -40,10 +40,11 @@ class PayloadTooLarge(NightdeskError):
 
 
 class RateLimited(NightdeskError):
-    """`limit` of something are in use; try again after `retry_after_s` seconds."""
+    """`limit` of something are in use: try again after `retry_after_s` seconds. `kind`: what is counted a minute."""
 
-    def __init__(self, message: str, *, limit: int, retry_after_s: int) -> None:
+    def __init__(self, message: str, *, limit: int, retry_after_s: int, kind: str | None = None) -> None:
         super().__init__(message)
+        self.kind = kind
         self.limit = limit
         self.retry_after_s = retry_after_s
 
@@ -137,14 +138,26 @@ def _headers(error: NightdeskError, answer: Answer, limits: Mapping[str, int]) -
             return {"Content-Range": f"bytes */{error.size}"}
         case RateLimited() | QuotaExceeded():
             limit = limits[answer.code] if error.limit is None else error.limit
-            wait = str(error.retry_after_s)
-            return {
-                "Retry-After": wait,
-                "RateLimit-Limit": str(limit),
-                "RateLimit-Remaining": "0",
-                "RateLimit-Reset": wait,
-            }
+            wait_s = error.retry_after_s
+            kind = error.kind if isinstance(error, RateLimited) else None
+            return {"Retry-After": str(wait_s), **rate_headers(kind, limit, 0, wait_s)}
     return {"Retry-After": str(UNAVAILABLE_RETRY_S)} if answer is UNAVAILABLE else {}
+
+
+def rate_headers(kind: str | None, limit: int, remaining: int, reset_s: int) -> dict[str, str]:
+    """How a limit stands, in the three headers that clients know; what is counted a minute also in the IETF's two.
+
+    Those are of draft-ietf-httpapi-ratelimit-headers-11, which replaced the three of its sixth edition.
+    """
+    told = {
+        "RateLimit-Limit": str(limit),
+        "RateLimit-Remaining": str(remaining),
+        "RateLimit-Reset": str(reset_s),
+    }
+    if kind is not None:
+        told["RateLimit-Policy"] = f'"{kind}";q={limit};w=60'
+        told["RateLimit"] = f'"{kind}";r={remaining};t={reset_s}'
+    return told
 
 
 def install(app: FastAPI, limits: Mapping[str, int]) -> None:

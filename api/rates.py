@@ -30,6 +30,7 @@ NAME = "nightdesk.rate"
 class Standing:
     """What the `RateLimit-*` headers of an answer say; `reset_s` is when everything is free again."""
 
+    kind: str
     limit: int
     remaining: int
     reset_s: int
@@ -71,9 +72,9 @@ class Rates:
             count("nightdesk_rate_limited_total", kind=kind)
             what = "submissions" if kind == SUBMIT else "reads"
             message = f"this API key may make {limit:,} {what} a minute"
-            raise RateLimited(message, limit=limit, retry_after_s=bucket.next_s())
+            raise RateLimited(message, limit=limit, retry_after_s=bucket.next_s(), kind=kind)
         account.untold += 1
-        return Standing(limit, int(bucket.left), bucket.full_s())
+        return Standing(kind, limit, int(bucket.left), bucket.full_s())
 
     async def keep(self, sender: Sender) -> None:
         """Tell the other processes and hear of them, until cancelled."""

@@ -39,6 +39,9 @@ def test_beyond_its_rate_a_key_is_refused_and_told_when_to_come_back(strict: Ser
     assert [answer.headers["RateLimit-Remaining"] for answer in taken] == ["2", "1", "0"]
     assert {answer.headers["RateLimit-Limit"] for answer in taken} == {"3"}
     assert int(taken[0].headers["RateLimit-Reset"]) == 20
+    assert {answer.headers["RateLimit-Policy"] for answer in [*taken, refused]} == {'"submit";q=3;w=60'}
+    assert taken[0].headers["RateLimit"] == '"submit";r=2;t=20'
+    assert refused.headers["RateLimit"] == f'"submit";r=0;t={refused.headers["Retry-After"]}'
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert 1 <= int(refused.headers["Retry-After"]) <= 20
     assert refused.headers["RateLimit-Remaining"] == "0"
