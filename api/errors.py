@@ -32,6 +32,7 @@ from worker.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_S = 5
+MAX_FAULTS = 50
 NO_SUCH_PATH = "no such path"
 
 
@@ -181,7 +182,7 @@ def request_id(request: Request) -> str:
 async def _bad_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = []
-    for fault in error.errors():
+    for fault in error.errors()[:MAX_FAULTS]:
         name = "/".join(str(part) for part in fault["loc"][1:])
         faults.append(Fault(f"/{name}", str(fault["msg"])))
     return of(Invalid(*faults), request_id=request_id(request), limits={})

@@ -10,11 +10,13 @@ from pydantic import AfterValidator, AwareDatetime, StringConstraints
 from api import cursor
 from worker.document import PRIORITIES
 from worker.errors import Fault, Invalid
-from worker.options import in_utc
+from worker.gemini.rules import LABELS_MAX
+from worker.options import MAX_KEYS, in_utc
 from worker.states import Status
 from worker.store.jobs import Filters
 
 _PAIR = re.compile(r"(metadata|label)\[(.*)\]", re.DOTALL)
+MOST = {"metadata": MAX_KEYS, "label": LABELS_MAX}
 _UNSEARCHABLE = re.compile(r'["\\\x00-\x1f]')
 """Characters that SQLite's JSON paths or PostgreSQL's text cannot hold."""
 
@@ -77,6 +79,8 @@ def _pairs(request: Request) -> dict[str, dict[str, str]]:
         if not 1 <= len(key) <= 64 or _UNSEARCHABLE.search(key) or "\x00" in value:
             raise Invalid(Fault(f"/{kind}", "a key has 1 to 64 characters, none of them a quote, backslash or control"))
         found[kind][key] = value
+        if len(found[kind]) > MOST[kind]:
+            raise Invalid(Fault(f"/{kind}", f"a job has at most {MOST[kind]}"))
     return found
 
 

@@ -209,3 +209,24 @@ def test_a_date_outside_the_calendar_is_refused(tenant: Tenant, name: str, momen
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"/{name}"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("&".join(["status=queued"] * 1000), 200),
+        ("&".join(["status=nonsense"] * 1000), 422),
+        ("&".join(f"metadata[k{number}]=v" for number in range(16)), 200),
+        ("&".join(f"metadata[k{number}]=v" for number in range(17)), 422),
+        ("&".join(f"metadata[k{number}]=v" for number in range(1500)), 422),
+        ("&".join(f"label[k{number}]=v" for number in range(64)), 200),
+        ("&".join(f"label[k{number}]=v" for number in range(1500)), 422),
+        ("&".join(f"x{number}" for number in range(5000)), 200),
+        ("&" * 30_000, 200),
+    ],
+)
+def test_a_query_of_many_parameters_is_answered(guest: Tenant, query: str, status: int) -> None:
+    answer = guest.get(f"/v1/jobs?{query}")
+
+    assert answer.status_code == status
+    assert len(answer.json().get("errors", [])) <= 50
