@@ -83,9 +83,8 @@ class Rates:
             self._forget(monotonic())
             minute = int(time() // MINUTE_S)
             amounts = self._told(minute)
-            sums = await run_in_threadpool(sender.share, amounts, int(2 * MINUTE_S)) if amounts else None
-            if sums is not None:
-                self._hear(amounts, sums, minute, monotonic())
+            sums = await run_in_threadpool(sender.share, amounts, int(2 * MINUTE_S)) if amounts else {}
+            self._hear(amounts, sums, minute, monotonic())
 
     def _forget(self, now: float) -> None:
         """A full bucket is as good as none."""
@@ -102,7 +101,12 @@ class Rates:
                 account.minute, account.own, account.others = minute, 0, 0
         return {self._name(name, minute): account.untold for name, account in chosen}
 
-    def _hear(self, amounts: dict[str, int], sums: dict[str, int], minute: int, now: float) -> None:
+    def _hear(self, amounts: dict[str, int], sums: dict[str, int] | None, minute: int, now: float) -> None:
+        if sums is None:
+            # Told when Redis is back, an outage's worth would be taken off at once, and refuse everything elsewhere.
+            for account in self._accounts.values():
+                account.untold = 0
+            return
         for name, account in self._accounts.items():
             told = self._name(name, minute)
             if told not in sums:

@@ -95,6 +95,18 @@ def test_a_new_minute_is_counted_anew() -> None:
     assert left.remaining == 10 - 1 - 3 - 2 - 1
 
 
+def test_what_was_let_pass_while_redis_was_away_is_never_told() -> None:
+    rates = Rates({READ: 10, SUBMIT: 0})
+    for _ in range(5):
+        rates.take("key_1", READ, 0.0)
+    (name,) = amounts = rates._told(7)
+    rates._hear(amounts, None, 7, 0.0)
+
+    rates.take("key_1", READ, 0.0)
+
+    assert rates._told(7) == {name: 1}
+
+
 def test_accounts_that_are_as_new_are_forgotten() -> None:
     rates = Rates({READ: 60, SUBMIT: 0})
     rates.take("key_1", READ, 0.0)
