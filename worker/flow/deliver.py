@@ -14,12 +14,12 @@ from worker.context import Context
 from worker.errors import Conflict, NotFound, Unavailable
 from worker.flow import receivers, wake
 from worker.flow.receivers import Admitted
-from worker.models import Delivery, DeliveryAttempt
+from worker.models import Delivery
 from worker.retry import rung
 from worker.states import PING
 from worker.store import audit, deliveries, endpoints
 from worker.store.audit import Actor
-from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Due, Outcome
+from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Attempt, Due, Outcome
 from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
@@ -291,8 +291,8 @@ def _outcome(context: Context, sent: _Sent, reply: Reply, now: datetime) -> Outc
     return Outcome(due.id, claim, PENDING, due.number, again)
 
 
-def _attempt(sent: _Sent, reply: Reply) -> DeliveryAttempt:
-    return DeliveryAttempt(
+def _attempt(sent: _Sent, reply: Reply) -> Attempt:
+    return Attempt(
         delivery_id=sent.due.id,
         number=sent.due.number,
         at=sent.at,

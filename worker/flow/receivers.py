@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 
 import orjson
 from sqlmodel import Session
@@ -49,6 +50,7 @@ def admit(context: Context, session: Session, claimed: Sequence[Due], claim: str
     found = _endpoints(session, {one.endpoint_id for one in claimed if one.endpoint_id})
     own = {one.project_id for one in claimed if one.endpoint_id is None}
     signers = {project.id: _signers(context, project, now) for project in projects.several(session, own)}
+    opened = cache(lambda name: _opened(context, found[name], now))
     admitted: list[Admitted] = []
     aside: defaultdict[Fate, list[str]] = defaultdict(list)
     for one in claimed:
@@ -58,7 +60,9 @@ def admit(context: Context, session: Session, claimed: Sequence[Due], claim: str
         endpoint = found.get(one.endpoint_id)
         fate = _fate(one, endpoint, now, context.settings.claim_deliver_s)
         if fate is None and endpoint is not None:
-            admitted.append(_to(context, one, endpoint, now))
+            secrets, headers = opened(endpoint.id)
+            there = replace(one, url=endpoint.url, host=endpoint.host)
+            admitted.append(Admitted(there, secrets, headers, is_disabled=endpoint.disabled_at is not None))
         elif fate is not None:
             aside[fate].append(one.id)
     for (status, due_at), names in aside.items():
@@ -107,14 +111,11 @@ def _signers(context: Context, project: Project, now: datetime) -> list[str]:
     return rotation.live(context.vault, project.webhook_secret, old, until, now)
 
 
-def _to(context: Context, one: Due, endpoint: WebhookEndpoint, now: datetime) -> Admitted:
+def _opened(context: Context, endpoint: WebhookEndpoint, now: datetime) -> tuple[list[str], dict[str, str]]:
+    """What signs an endpoint's deliveries, and its owner's header fields."""
     old, until = endpoint.old_secret, endpoint.old_secret_until
-    return Admitted(
-        due=replace(one, url=endpoint.url, host=endpoint.host),
-        secrets=rotation.live(context.vault, endpoint.secret, old, until, now),
-        headers=orjson.loads(context.vault.open(endpoint.headers)) if endpoint.headers else {},
-        is_disabled=endpoint.disabled_at is not None,
-    )
+    secrets = rotation.live(context.vault, endpoint.secret, old, until, now)
+    return secrets, orjson.loads(context.vault.open(endpoint.headers)) if endpoint.headers else {}
 
 
 @dataclass(slots=True)

@@ -40,6 +40,8 @@ class Slots:
                 del self._lanes[host]
 
     async def _acquire(self, lane: _Lane) -> bool:
+        if not lane.free.locked():
+            return await lane.free.acquire()
         try:
             async with asyncio.timeout(self._wait_s):
                 return await lane.free.acquire()

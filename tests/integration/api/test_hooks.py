@@ -8,7 +8,7 @@ import pytest
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant
 from worker.flow import rotation
-from worker.models import Delivery, DeliveryAttempt
+from worker.models import Delivery
 from worker.store import deliveries, projects
 
 HOOK = "https://hooks.example.com/x"
@@ -23,15 +23,7 @@ def delivery(server: Server, tenant: Tenant, worker: Worker) -> dict[str, Any]:
     with server.context.database.write() as session:
         (found,) = deliveries.of_job(session, job_id, before=None, limit=10)
         found.attempts, found.due_at = 1, now + timedelta(hours=1)
-        attempt = DeliveryAttempt(
-            delivery_id=found.id,
-            number=1,
-            at=now,
-            outcome="http",
-            http_status=503,
-            latency_ms=120,
-            snippet="later \u00e9",
-        )
+        attempt = deliveries.Attempt(found.id, 1, now, "http", 503, 120, "later \u00e9", None)
         deliveries.log(session, [attempt])
     shown: dict[str, Any] = tenant.get(f"/v1/jobs/{job_id}/deliveries").json()["data"][0]
     return shown

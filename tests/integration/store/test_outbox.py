@@ -10,9 +10,9 @@ from sqlmodel import Session
 from tests import factories
 from tests.factories import NOW
 from tests.integration.store.conftest import Store
-from worker.models import Delivery, DeliveryAttempt, Event, Job
+from worker.models import Delivery, Event, Job
 from worker.store import deliveries, outbox
-from worker.store.deliveries import Outcome
+from worker.store.deliveries import Attempt, Outcome
 
 UNTIL = NOW + timedelta(seconds=20)
 LATER = NOW + timedelta(seconds=1)
@@ -115,9 +115,8 @@ def test_a_delivery_is_sent_again_unless_cancelled_or_without_its_payload(store:
 def test_of_many_attempts_the_last_are_kept(store: Store, job_id: str) -> None:
     name, other = add(store, job_id), add(store, job_id)
 
-    def attempt(delivery_id: str, number: int) -> DeliveryAttempt:
-        made: dict[str, Any] = {"outcome": "http", "http_status": 500, "latency_ms": 1, "snippet": ""}
-        return DeliveryAttempt(delivery_id=delivery_id, number=number, at=NOW, **made)
+    def attempt(delivery_id: str, number: int) -> Attempt:
+        return Attempt(delivery_id, number, NOW, "http", 500, 1, "", None)
 
     store.write(deliveries.log, [attempt(other, 1)])
     for number in range(1, deliveries.MAX_LOGGED + 4):
