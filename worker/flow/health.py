@@ -39,7 +39,10 @@ def failed(endpoint: WebhookEndpoint, times: int, now: datetime, wish: timedelta
     """It took none; the longer that lasts, the longer the pause before the next try, and no shorter than its `wish`."""
     endpoint.failures += times
     endpoint.failing_since = endpoint.failing_since or now
-    if endpoint.disabled_at is None and is_paused(endpoint):
+    if endpoint.disabled_at is not None:
+        # What was under way is to be held, too, not to wait for its next turn.
+        endpoint.due_at = now
+    elif is_paused(endpoint):
         endpoint.due_at = now + max(pause(now - endpoint.failing_since), wish)
 
 

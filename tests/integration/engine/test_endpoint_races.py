@@ -1,7 +1,11 @@
 """Endpoints that change while deliveries to them are under way: nothing is lost, nor held where nobody sends it."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -21,7 +25,8 @@ from tests.integration.engine.test_receivers import (
     to,
 )
 from tests.waiting import eventually
-from worker.flow import deliver, health
+from worker.flow import deliver, endpoints, health
+from worker.models import WebhookEndpoint
 from worker.webhooks.reply import Reply, ReplyKind
 
 
@@ -118,3 +123,120 @@ def test_a_paused_endpoint_is_not_tried_before_it_wants_to_be(engine: Engine, ho
 
     assert len(hooks.of("/in")) == asked + 1
     assert health.is_paused(row(engine, made))
+
+
+@contextmanager
+def under_way(engine: Engine, hooks: Hooks, status: int) -> Iterator[None]:
+    """Meanwhile one delivery is on its way, and will be answered so."""
+    hooks.answers["/in"] = [Say(status), Say(204)]
+    held = hooks.hold("/in")
+    submitted(engine, 1)
+    with ThreadPoolExecutor(1) as threads:
+        delivering = threads.submit(engine.deliver)
+        eventually(lambda: hooks.of("/in"))
+        yield
+        held.set()
+        delivering.result(30)
+
+
+def test_what_fails_while_its_endpoint_is_disabled_is_held(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+
+    with under_way(engine, hooks, 500):
+        change(engine, made, enabled=False)
+        engine.sweep()
+    engine.sweep()
+    assert statuses(engine, made) == ["held"]
+    change(engine, made, enabled=True)
+    rounds(engine, 1)
+
+    assert statuses(engine, made) == ["delivered"]
+
+
+@pytest.mark.parametrize("status", [204, 500])
+def test_what_is_under_way_to_a_deleted_endpoint_ends_there(engine: Engine, hooks: Hooks, status: int) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+
+    with under_way(engine, hooks, status):
+        endpoints.remove(engine.context, engine.project_id, made.endpoint.id)
+        engine.sweep()
+        engine.sweep()
+    rounds(engine, 2)
+
+    assert (statuses(engine, made), len(hooks.of("/in"))) == (["cancelled"], 1)
+    assert engine.rows(WebhookEndpoint) == []
+
+
+def test_a_delivery_that_is_asked_for_while_under_way_goes_once_more(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+
+    with under_way(engine, hooks, 500):
+        (found,) = to(engine, made)
+        deliver.again(engine.context, engine.project_id, found.id)
+    engine.deliver()
+
+    assert [got.headers["webhook-id"] for got in hooks.of("/in")] == [found.event_id] * 2
+    assert statuses(engine, made) == ["delivered"]
+
+
+def test_two_workers_make_one_try_at_a_paused_endpoint(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+    barrier = Barrier(2)
+
+    def claim() -> int:
+        barrier.wait(30)
+        return len(deliver._claim(engine.context, 3, set())[1])
+
+    for _ in range(10):
+        submitted(engine, 6)
+        age(engine, made, failures=health.BREAKS_AT, due_at=engine.clock())
+        with ThreadPoolExecutor(2) as threads:
+            tries = [threads.submit(claim) for _ in range(2)]
+            assert sum(one.result(30) for one in tries) == 1
+
+
+def test_an_endpoint_is_disabled_once_whoever_saw_it_fail(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+    witness = register(engine, hooks.url("/witness"), "endpoint.disabled")
+    submitted(engine, 2)
+    age(engine, made, failing_since=engine.clock() - health.GIVES_UP_AFTER, failures=1)
+    sent = [deliver._claim(engine.context, 1, set())[1] for _ in range(2)]
+    barrier = Barrier(2)
+
+    def record(one: Any) -> set[str]:
+        barrier.wait(30)
+        return deliver._record(engine.context, [(one, Reply(ReplyKind.HTTP, 500))])
+
+    with ThreadPoolExecutor(2) as threads:
+        stopped = list(threads.map(record, [one for (one,) in sent]))
+
+    assert stopped == [{made.endpoint.id}] * 2
+    assert [one.event_type for one in to(engine, witness)] == ["endpoint.disabled"]
+
+
+@pytest.mark.parametrize("changes", [{"enabled": False}, {"enabled": True}, {"events": ["job.failed"]}])
+def test_what_an_owner_changes_while_answers_are_recorded_stays(
+    engine: Engine, hooks: Hooks, changes: dict[str, Any]
+) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+    submitted(engine, 10)
+    _, sent = deliver._claim(engine.context, 64, set())
+    barrier = Barrier(2)
+
+    def record() -> None:
+        barrier.wait(30)
+        for one in sent:
+            deliver._record(engine.context, [(one, Reply(ReplyKind.HTTP, 500))])
+
+    def alter() -> None:
+        barrier.wait(30)
+        change(engine, made, **changes)
+
+    with ThreadPoolExecutor(2) as threads:
+        for running in [threads.submit(record), threads.submit(alter)]:
+            running.result(30)
+
+    found = row(engine, made)
+    assert found.failures == 10
+    assert (found.disabled_at is None) == changes.get("enabled", True)
+    assert found.events == changes.get("events", ["job.created"])
