@@ -1,7 +1,7 @@
 """Forget: what is past its retention, each minute for a moment, so that nobody who writes waits for long.
 
 What lies in one row may be kilobytes or megabytes, and SQLite keeps all others from writing while it is taken away: so
-a transaction takes as many rows as the one before it shows to be quick.
+there a transaction takes as many rows as the one before it shows to be quick.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ LASTS_S = 1.0
 """How long one call goes on with it: the other parts of a sweep wait meanwhile."""
 
 FIRST, LOCKED_S = 10, 0.05
-"""How many heavy rows the first transaction takes, and how long each may last."""
+"""With SQLite: how many heavy rows the first transaction takes, and how long each may last."""
 
 STORE_CALLS = 50
 """Artifact folders removed in one go: an object store far away must not hold up the sweep."""
@@ -81,7 +81,7 @@ def _in_parts(
     context: Context, names: Sequence[str], forget: Callable[[Session, Sequence[str]], None], give_up: float
 ) -> None:
     """Forget these in transactions that are short, whatever lies in the rows; some of them at least."""
-    size = FIRST
+    size = FIRST if context.database.is_sqlite else AT_ONCE
     while names:
         part, names = names[:size], names[size:]
         began = monotonic()
@@ -90,10 +90,11 @@ def _in_parts(
         took_s = monotonic() - began
         if monotonic() > give_up:
             return
-        size = next_size(size, took_s)
-        if took_s > LOCKED_S / 2:
-            # Whoever waits for SQLite's lock sleeps between his tries: he must find it free.
-            context.pause(took_s)
+        if context.database.is_sqlite:
+            size = next_size(size, took_s)
+            if took_s > LOCKED_S / 2:
+                # Whoever waits for the lock sleeps between his tries: he must find it free.
+                context.pause(took_s)
 
 
 def next_size(size: int, took_s: float) -> int:

@@ -161,8 +161,9 @@ def test_a_transaction_takes_as_many_rows_as_the_one_before_was_quick(size: int,
 
 
 def test_no_transaction_takes_many_results_before_it_is_known_how_large_they_are(engine: Engine) -> None:
+    many = forget.FIRST + 1
     old = engine.clock() - timedelta(days=40)
-    rows = [factories.job(engine.project_id, status="completed", finished_at=old) for _ in range(forget.FIRST + 1)]
+    rows = [factories.job(engine.project_id, status="completed", finished_at=old) for _ in range(many)]
     given: dict[str, Any] = {"turn": 1, "created_at": old, "expires_at": old, "has_artifacts": False}
     with engine.context.database.write() as session:
         session.add_all(rows)
@@ -173,7 +174,8 @@ def test_no_transaction_takes_many_results_before_it_is_known_how_large_they_are
 
     forget.prune(engine.context)
 
-    assert sorted(set(left), reverse=True) == [forget.FIRST + 1, 1, 0]
+    is_sqlite = engine.context.database.is_sqlite
+    assert sorted(set(left), reverse=True) == ([many, 1, 0] if is_sqlite else [many, 0])
 
 
 def test_what_a_run_gave_goes_when_its_own_retention_ends(engine: Engine, hooks: Hooks) -> None:
