@@ -7,10 +7,10 @@ from sqlmodel import Session
 
 from worker.context import Context
 from worker.errors import ArtifactStoreError, Conflict, NotFound
-from worker.flow import cancel
+from worker.flow import cancel, usage
 from worker.flow.attempt import ORPHAN_OF
 from worker.models import Leftover
-from worker.retry import LEFT, ORPHANED
+from worker.retry import LATE_USAGE_S, LEFT, ORPHANED
 from worker.states import TERMINAL
 from worker.store import audit, interactions, jobs, leftovers, removals
 from worker.store.audit import Actor
@@ -21,6 +21,9 @@ LEFT_FOR = timedelta(minutes=2)
 
 CLEAR_S = 10.0
 """How long they wait for it: what is more than that is left to the sweep, and all the rest after the first failure."""
+
+LOOKS = 2
+"""How often it is asked again, within half a minute, what a deleted job used: to delete and not to pay is no quota."""
 
 MAX_TRIES = 100
 """About two weeks, and then the upstream's own retention is not far."""
@@ -40,7 +43,11 @@ def job(context: Context, project_id: str, job_id: str, by: Actor | None = None)
             if found is None or found.project_id != project_id:
                 raise NotFound("no such job")
             _check(found.status, is_needed=jobs.dependents(session, job_id))
-            outside = [(leftovers.INTERACTION, name) for name in interactions.upstream_ids(session, job_id)]
+            owing = usage.owe(session, found, now)
+            outside = [
+                (leftovers.OWING if name in owing else leftovers.INTERACTION, name)
+                for name in interactions.upstream_ids(session, job_id)
+            ]
             left = leftovers.add(session, [(leftovers.ARTIFACTS, f"{job_id}/"), *outside], now + LEFT_FOR)
             removals.job(session, job_id)
             audit.note(session, by, audit.DELETED, project_id=project_id, subject=job_id, now=now)
@@ -63,12 +70,18 @@ def clear(context: Context, left: Leftover) -> bool:
             if left.kind == leftovers.ORPHAN:
                 _follow(session, left.name.removeprefix(ORPHAN_OF), now)
         else:
-            schedule = ORPHANED if left.kind == leftovers.ORPHAN else LEFT
-            due_at = schedule.next_time(left.tries, now, context.chance())
+            due_at = _next(context, left, now)
             leftovers.later(session, left.name, tries=left.tries + 1, due_at=due_at)
     if not done:
         log.warning("job.remove", kind=left.kind, name=left.name, tries=left.tries, outcome="left")
     return done
+
+
+def _next(context: Context, left: Leftover, now: datetime) -> datetime:
+    if left.kind == leftovers.OWING and left.tries < LOOKS:
+        return now + timedelta(seconds=LATE_USAGE_S[left.tries])
+    schedule = ORPHANED if left.kind == leftovers.ORPHAN else LEFT
+    return schedule.next_time(left.tries, now, context.chance())
 
 
 def _follow(session: Session, upstream_id: str, now: datetime) -> None:
@@ -78,7 +91,9 @@ def _follow(session: Session, upstream_id: str, now: datetime) -> None:
 
 
 def _is_removed(context: Context, left: Leftover) -> bool:
-    if left.kind == leftovers.INTERACTION:
+    if left.kind == leftovers.OWING and not usage.late(context, left.name) and left.tries < LOOKS:
+        return False
+    if left.kind in (leftovers.INTERACTION, leftovers.OWING):
         return context.gemini.delete(left.name)
     if left.kind == leftovers.ORPHAN:
         return context.gemini.cancel(left.name.removeprefix(ORPHAN_OF)).kind in cancel.ANSWERED

@@ -27,6 +27,7 @@ AT_ONCE = 100
 """Interactions that are asked for their usage in one go."""
 
 OTHER = "other"
+NOTHING = Tokens(0, 0, 0, 0, 0, 0)
 Entry = dict[str, Any]
 Told = tuple[Owed, dict[str, Any]]
 
@@ -102,6 +103,31 @@ def look(context: Context) -> None:
         line["told"] = sum(_heard(context, by_id, answers) for answers in context.poller.fetch(list(by_id)))
     count("nightdesk_usage_looks_total", line["told"], outcome="told")
     count("nightdesk_usage_looks_total", len(owed) - line["told"], outcome="silent")
+
+
+def owe(session: Session, job: Job, now: datetime) -> set[str]:
+    """Keep places in the ledger for what a job that is to be deleted has used and not told yet; gives back their ids.
+
+    The names of these entries are the interactions' own: nothing else is left of them.
+    """
+    owing = [one for one in interactions.of_job(session, job.id) if one.usage_due_at is not None]
+    named = {one.upstream_id: one.turn for one in owing if one.upstream_id is not None}
+    at = job.finished_at or now
+    ledger.record(session, [_entry(job, name, turn, NOTHING, at) for name, turn in named.items()])
+    return set(named)
+
+
+def late(context: Context, upstream_id: str) -> bool:
+    """Ask once what an interaction used whose job is deleted; whether it is known now."""
+    answers = [answer for found in context.poller.fetch([upstream_id]) for answer in found]
+    told = next((tokens for answer in answers if (tokens := read_tokens(_usage(answer))) is not None), None)
+    if told is None:
+        return False
+    with context.database.write() as session:
+        target = ledger.fill(session, upstream_id, told._asdict())
+    if target is not None:
+        tell(context, [{"target": target, **told._asdict()}])
+    return True
 
 
 def _heard(context: Context, by_id: Mapping[str, Owed], answers: Sequence[Answer]) -> int:

@@ -12,6 +12,8 @@ from sqlmodel import Session, col
 from worker.models import Leftover
 
 INTERACTION, ARTIFACTS, ORPHAN = "interaction", "artifacts", "orphan"
+OWING = "owing"
+"""An interaction, too: of which it is not known yet what it used."""
 
 
 def add(session: Session, found: Iterable[tuple[str, str]], due_at: datetime) -> list[Leftover]:

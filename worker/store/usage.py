@@ -1,6 +1,6 @@
 """The ledger: the tokens of each interaction by kind, kept after its job is gone, and their sums."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -68,6 +68,13 @@ def record(session: Session, entries: Sequence[dict[str, Any]]) -> None:
     statement = insert(UsageEntry).from_select(ENTRY.keys(), sa.select(*given.c).where(sa.true()))
     replaced = {name: statement.excluded[name] for name in TOKENS}
     session.execute(statement.on_conflict_do_update(index_elements=["token"], set_=replaced))
+
+
+def fill(session: Session, token: str, tokens: Mapping[str, int]) -> str | None:
+    """Write tokens into an entry that has none yet; gives back its target, or None: there is no such entry."""
+    mine = sa.update(UsageEntry).where(ENTRY.token == token, ENTRY.total_tokens == 0).values(dict(tokens))
+    returning = mine.returning(ENTRY.target).execution_options(synchronize_session=False)
+    return session.execute(returning).scalar_one_or_none()
 
 
 def total(session: Session, scope: Scope) -> Sum:

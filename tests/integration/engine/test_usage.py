@@ -15,7 +15,7 @@ from worker.flow import attempt, poll, remove, usage
 from worker.flow.attempt import Attempt
 from worker.gemini.client import Created
 from worker.gemini.usage import MOST, read_tokens
-from worker.models import Job, UsageEntry
+from worker.models import Job, Leftover, UsageEntry
 from worker.retry import LATE_USAGE_S
 from worker.store import usage as ledger
 from worker.store.usage import Scope
@@ -378,7 +378,37 @@ def test_a_job_deleted_meanwhile_is_no_trouble(engine: Engine) -> None:
     poller.before["fetch"] = delete
     engine.poll(LATE_USAGE_S[0])
 
-    assert engine.rows(UsageEntry) == []
+    (entry,) = engine.rows(UsageEntry)
+    assert entry.total_tokens > 0
+
+
+def test_what_a_deleted_job_used_is_asked_for_before_it_is_deleted_upstream(engine: Engine) -> None:
+    """Or whoever deletes at once spends what no quota sees."""
+    job_id = silent(engine)
+    name = engine.job(job_id).interaction_id or ""
+    remove.job(engine.context, engine.project_id, job_id)
+    assert [entry.total_tokens for entry in entries(engine, job_id)] == [0]
+    assert not engine.runs()[name]["deleted"]
+
+    engine.control.direct(name, usage_late_s=0)
+    engine.sweep(LATE_USAGE_S[0])
+
+    (entry,) = entries(engine, job_id)
+    assert entry.total_tokens > 0
+    assert engine.runs()[name]["deleted"]
+    assert engine.rows(Leftover) == []
+
+
+def test_a_deleted_job_that_never_tells_is_deleted_upstream_all_the_same(engine: Engine) -> None:
+    job_id = silent(engine)
+    name = engine.job(job_id).interaction_id or ""
+
+    remove.job(engine.context, engine.project_id, job_id)
+    engine.sweep(LATE_USAGE_S[0])
+    engine.sweep(LATE_USAGE_S[1])
+
+    assert engine.runs()[name]["deleted"]
+    assert engine.rows(Leftover) == []
 
 
 def test_what_a_deleted_job_used_stays_used(engine: Engine) -> None:
