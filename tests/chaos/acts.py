@@ -63,7 +63,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """What operators do: endpoints that each project has from the beginning, and acts after that."""
+    """What operators do: endpoints that each project has from the beginning, and at most so many acts after that."""
 
     places: Sequence[Place] = ()
     acts: int = 0

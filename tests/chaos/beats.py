@@ -15,7 +15,7 @@ from tests.chaos.faults import kill_every_worker
 from tests.chaos.script import STEP_S, Fault, Steps, in_turn, once
 from tests.chaos.site import Site
 
-WAIT_S = 20.0
+WAIT_S = 30.0
 REST_S = 1.0
 COMMITTED, ROLLED_BACK = "committed", "rolled back"
 API, WORKERS = "api", "workers"

@@ -22,7 +22,7 @@ from worker.states import CREATED, ENDPOINT_DISABLED, EVENT_TYPES, EVENTS, Statu
 
 TIMEOUT_S = 15.0
 LOOK_S = 1.0
-MOST, FEWEST = 7, 4
+MOST, FEWEST = 7, 3
 """How many endpoints a project has at once, while they come and go."""
 
 PATH = "/v1/webhooks"
@@ -73,13 +73,17 @@ class Operator:
         self.known: dict[str, Known] = {}
         self._left: str | None = None
         self._numbers, self._moves = count(1), count(1)
-        self._is_over = threading.Event()
+        self._is_over, self._is_enough = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         """Begin; with nothing to do there is nobody."""
         if not self.is_done:
             self._thread.start()
+
+    def rest(self) -> None:
+        """Make nothing more: there is nothing left to do it under."""
+        self._is_enough.set()
 
     def stop(self) -> None:
         """End, after what is under way."""
@@ -93,8 +97,8 @@ class Operator:
             for place in self._life.places:
                 self._settle(place)
             for _ in range(self._life.acts):
-                if self._is_over.wait(self._life.every_s * self._rng.uniform(0.5, 1.5)):
-                    return
+                if self._is_enough.wait(self._life.every_s * self._rng.uniform(0.5, 1.5)) or self._is_over.is_set():
+                    break
                 self._look()
                 self._something()
             self._leave_one()
@@ -130,7 +134,7 @@ class Operator:
             if one.is_enabled:
                 able.append((2, lambda: self._change(one, {"enabled": False})))
             if len(alive) > FEWEST:
-                able.append((2, lambda: self._delete(one)))
+                able.append((3, lambda: self._delete(one)))
         weights = [weight for weight, _ in able]
         self._rng.choices([act for _, act in able], weights)[0]()
 

@@ -63,8 +63,8 @@ COMING_AND_GOING = Life(
 )
 ALWAYS = Life(
     places=(Place(WELL, (COMPLETED, ENDPOINT_DISABLED)), Place(GONE), Place(GONE, ENDS), Place(WELL)),
-    acts=190,
-    every_s=0.5,
+    acts=2_000,
+    every_s=0.35,
     manners=(WELL, SHAKY, GONE, GONE),
 )
 BESIDE = Mix(webhooks=0.5, manners={WELL: 4, FLAKY: 1, FAILING: 1})

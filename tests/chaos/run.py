@@ -35,9 +35,11 @@ def run(scenario: Scenario, folder: Path, *, postgres: Postgres | None, seed: in
         for one in everybody:
             one.start()
         try:
-            if not script.go_on(lambda: script.is_done and all(one.is_done for one in everybody), scenario.faults_s):
+            if not script.go_on(lambda: script.is_done and all(one.is_done for one in crowd), scenario.faults_s):
                 site.broken.append(f"faults or clients did not come to their end within {scenario.faults_s:g} s")
-            script.go_on(site.is_settled, scenario.settle_s)
+            for operator in operators:
+                operator.rest()
+            script.go_on(lambda: all(one.is_done for one in operators) and site.is_settled(), scenario.settle_s)
             took_s = monotonic() - began
             script.go_on(site.is_at_rest, QUIET_S)
         finally:
