@@ -54,6 +54,10 @@ def admit(context: Context, session: Session, claimed: Sequence[Due], claim: str
     admitted: list[Admitted] = []
     aside: defaultdict[Fate, list[str]] = defaultdict(list)
     for one in claimed:
+        if not one.body:
+            # Asked for once more in the very moment when it was forgotten.
+            aside[CANCELLED, None].append(one.id)
+            continue
         if one.endpoint_id is None:
             admitted.append(Admitted(one, signers[one.project_id], {}))
             continue

@@ -8,6 +8,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
@@ -26,7 +27,7 @@ from tests.integration.engine.test_receivers import (
 )
 from tests.waiting import eventually
 from worker.flow import deliver, endpoints, health
-from worker.models import WebhookEndpoint
+from worker.models import Delivery, Event, WebhookEndpoint
 from worker.webhooks.reply import Reply, ReplyKind
 
 
@@ -240,3 +241,15 @@ def test_what_an_owner_changes_while_answers_are_recorded_stays(
     assert found.failures == 10
     assert (found.disabled_at is None) == changes.get("enabled", True)
     assert found.events == changes.get("events", ["job.created"])
+
+
+def test_what_was_forgotten_while_it_was_asked_for_is_not_sent_empty(engine: Engine, hooks: Hooks) -> None:
+    made = register(engine, hooks.url("/in"), "job.created")
+    engine.submit(webhook_url=hooks.url("/own"), webhook_events=["job.created"])
+    with engine.context.database.write() as session:
+        session.execute(sa.update(Event).values(payload=None))
+
+    engine.deliver()
+
+    assert {one.status for one in engine.rows(Delivery)} == {"cancelled"}
+    assert (len(to(engine, made)), hooks.got) == (1, [])
