@@ -29,8 +29,8 @@ TAKE_S = 60.0
 
 TOO_LARGE = Answer(431, "headers_too_large", "The request's head is too large")
 
-
 FRAMING = {b"content-length", b"transfer-encoding"}
+"""What of a head says how long its body is."""
 
 
 class HeadTooLarge(Exception):
@@ -52,6 +52,9 @@ class Connection(HttpToolsProtocol):
     _is_reading_head = True
     _is_repeating = False
     _data = b""
+    _rest = b""
+    """What the parser has not read yet of what came: it stops where an upgrade is asked for."""
+
     _head_bytes = 0
     _is_refused = False
 
@@ -76,8 +79,10 @@ class Connection(HttpToolsProtocol):
         """Go on reading; whoever has begun a head must come to its end."""
         if self._is_refused:
             return
-        self._data = data
-        super().data_received(data)
+        self._rest = data
+        while self._rest:
+            self._data, self._rest = self._rest, b""
+            super().data_received(self._data)
         self._data = b""
         if self._is_reading_head and self._timer is None and not self._is_refused:
             self._wait()
@@ -147,14 +152,12 @@ class Connection(HttpToolsProtocol):
         The parser takes all that follows for another protocol's, so that another one goes on behind the same head.
         """
         error = sys.exception()
-        rest = self._data[error.args[0] :] if isinstance(error, HttpParserUpgrade) else b""
+        self._rest = self._data[error.args[0] :] if isinstance(error, HttpParserUpgrade) else b""
         self.parser, self._is_repeating = HttpRequestParser(self), True
         framing = [f"{name.decode()}: {value.decode()}" for name, value in self.headers if name in FRAMING]
         self.cycle.more_body = bool(framing)
         self.parser.feed_data("\r\n".join(["POST / HTTP/1.1", *framing, "", ""]).encode())
         self._is_repeating = False
-        if rest:
-            self.data_received(rest)
 
     def _make_room(self) -> bool:
         """End the connection that has had no request for longest; whether there is one."""

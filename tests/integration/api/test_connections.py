@@ -62,10 +62,30 @@ class Site:
 
 
 @pytest.fixture(scope="module", params=["uvloop", "asyncio"])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+def loop(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def site(loop: str) -> Iterator[Site]:
+    """A server that soon has enough of a slow client."""
+    with listening(loop, head_s=QUICK_S, take_s=1.0) as found:
+        yield found
+
+
+@pytest.fixture
+def patient_site(loop: str) -> Iterator[Site]:
+    """A server for those that it is not about how slow they are."""
+    with listening(loop, head_s=DEADLINE_S, take_s=DEADLINE_S) as found:
+        yield found
+
+
+@contextmanager
+def listening(loop: str, *, head_s: float, take_s: float) -> Iterator[Site]:
     body = BodyLimit(echo, 1_000_000, patience=Patience(idle_s=QUICK_S, grace_s=2 * QUICK_S, slowest=1e9))
-    http = limited(MOST, head_s=QUICK_S, take_s=1.0, linger_s=DEADLINE_S)
-    config = uvicorn.Config(body, port=0, http=http, loop=request.param, log_config=None, lifespan="off", ws="none")
+    http = limited(MOST, head_s=head_s, take_s=take_s, linger_s=DEADLINE_S)
+    config = uvicorn.Config(body, port=0, http=http, loop=loop, log_config=None, lifespan="off", ws="none")
     with serving(config) as server, ExitStack() as stack:
         yield Site(server.servers[0].sockets[0].getsockname()[1], server, stack)
 
@@ -195,40 +215,53 @@ def test_whoever_takes_nothing_is_dropped(site: Site) -> None:
     eventually(lambda: site.open == 0, within_s=DEADLINE_S, what="the connection's end")
 
 
-def test_too_many_connections_are_told_so_and_the_others_go_on(site: Site) -> None:
-    busy = [site.connect() for _ in range(MOST)]
+def occupied(site: Site, number: int) -> list[socket.socket]:
+    """Clients that are being answered, and take little of it."""
+    busy = [site.connect() for _ in range(number)]
     for client in busy:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(15) == b"HTTP/1.1 200 OK"
+    return busy
 
-    assert problem(site.connect()) == (503, "unavailable")
+
+def is_served(client: socket.socket) -> bool:
+    client.sendall(QUESTION)
+    return answered(client)[0] == 200
+
+
+def test_too_many_connections_are_told_so_and_the_others_go_on(patient_site: Site) -> None:
+    busy = occupied(patient_site, MOST)
+
+    assert problem(patient_site.connect()) == (503, "unavailable")
 
     for client in busy:
         assert client.recv(1)
     busy[0].close()
-    eventually(lambda: site.open < MOST, within_s=DEADLINE_S)
-    again = site.connect()
-    again.sendall(QUESTION)
-    assert answered(again)[0] == 200
+    eventually(lambda: patient_site.open < MOST, within_s=DEADLINE_S)
+    assert is_served(patient_site.connect())
 
 
-def test_where_there_are_too_many_who_has_asked_nothing_for_longest_gives_way(site: Site) -> None:
-    idle, half = site.connect(), site.connect()
+def test_where_there_are_too_many_who_has_asked_nothing_for_longest_gives_way(patient_site: Site) -> None:
+    half, idle = patient_site.connect(), patient_site.connect()
     half.sendall(b"GET / HT")
-    idle.sendall(QUESTION)
-    assert answered(idle)[0] == 200
-    busy = [site.connect() for _ in range(MOST - 2)]
-    for client in busy:
-        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(15) == b"HTTP/1.1 200 OK"
+    assert is_served(idle)
+    occupied(patient_site, MOST - 2)
 
-    one, other = site.connect(), site.connect()
-    for late in (one, other):
-        late.sendall(QUESTION)
-        assert answered(late)[0] == 200
-
+    one = patient_site.connect()
+    assert is_served(one)
     assert is_cut(half)
-    assert is_cut(idle)
+    assert is_served(idle)
+    other = patient_site.connect()
+    assert is_served(other)
+    assert is_cut(one)
+    assert is_served(idle)
+
+
+def test_upgrades_without_end_in_one_piece_are_answered(patient_site: Site) -> None:
+    client, number = patient_site.connect(), 1_000
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" * number)
+
+    assert {answered(client)[0] for _ in range(number)} == {200}
 
 
 UPGRADES = [
