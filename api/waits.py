@@ -15,7 +15,7 @@ from worker.errors import Unauthenticated, Unavailable
 from worker.notify import Waiters
 from worker.store import events, holders
 from worker.store.events import Glance
-from worker.telemetry import count
+from worker.telemetry import count, crashed
 
 LOOK_EVERY_S = 1.0
 LOOK_AT = 500
@@ -117,6 +117,9 @@ class Watch:
             found, living = await run_in_threadpool(self._read, watched)
         except Unavailable:
             count("nightdesk_look_failures_total")
+            return
+        except Exception as error:  # noqa: BLE001 - whoever looks must look again: nobody else ends what a key has opened
+            crashed("waits.look", error)
             return
         gone = Glance("", -1)
         self._wake(waiter for waiter in watched if found.get(waiter.job_id, gone).sequence != waiter.seen)
