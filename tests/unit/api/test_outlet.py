@@ -10,10 +10,12 @@ from api.outlet import PIECE_BYTES, Outlet
 from api.places import Places
 
 LARGE = bytes(range(256)) * 4096
+DEADLINE_S = 30
 
 
 async def unread() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
+    """A client that sends nothing more and stays: an answer at once would keep whoever listens for its end busy."""
+    return await asyncio.Future[Message]()
 
 
 def sent(app: ASGIApp, held: Places, taken: int = 1000, patience_s: float = 20) -> list[Message]:
@@ -26,7 +28,7 @@ def sent(app: ASGIApp, held: Places, taken: int = 1000, patience_s: float = 20) 
         messages.append(message)
 
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {"project_id": "p"}}
-    asyncio.run(Outlet(app, held, patience_s)(scope, unread, send))
+    asyncio.run(asyncio.wait_for(Outlet(app, held, patience_s)(scope, unread, send), DEADLINE_S))
     return messages
 
 
