@@ -19,6 +19,9 @@ from tests.stack import Stack
 CROWD = 1000
 JOB = {"model": "gemini-3.8-flash", "input": "Say hello."}
 WITHIN_S = 1.0
+IN_TURN_S = 2.0
+"""What one who asks beside heavy bodies waits: a tenth of that, and three seconds where all are read at once."""
+
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
 
@@ -154,4 +157,4 @@ def test_the_heaviest_bodies_hold_nobody_up(stack: Stack, what: str) -> None:
             is_over.set()
 
     assert set().union(*(one.result() for one in thrown)) <= {202, 422, 429}
-    assert sorted(took)[-3] < WITHIN_S / 2, took
+    assert sorted(took)[-3] < IN_TURN_S, took
