@@ -92,8 +92,8 @@ class BodyLimit:
             taken += len(message.get("body", b""))
             if taken > limit:
                 raise PayloadTooLarge(f"the body may have at most {limit} bytes")
-            if not is_apart and taken > bulk.UNCOUNTED_BYTES:
-                hold.grow(len(message["body"]))
+            if not is_apart and taken > bulk.UNCOUNTED_BYTES and (came := len(message.get("body", b""))):
+                hold.grow(came)
             return message
 
         try:

@@ -88,3 +88,27 @@ def test_what_is_read_of_a_body_is_held_until_it_is_answered() -> None:
     with pytest.raises(RateLimited):
         taken(places, [KIB] * 600, project_id="prj_1")
     assert places.open == 0
+
+
+def test_a_client_that_goes_away_after_much_of_its_body_is_heard_to_go() -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": KIB * 20, "more_body": True},
+        {"type": "http.disconnect"},
+        {"type": "http.disconnect"},
+    ]
+    heard: list[str] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def listen(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, send
+        heard.extend([(await receive())["type"] for _ in range(3)])
+
+    async def send(_: Message) -> None: ...
+
+    places = Places(1024 * 1024, "bytes of bodies")
+    asyncio.run(BodyLimit(listen, 10**9, held=places)({"type": "http", "path": "/", "headers": []}, receive, send))
+
+    assert heard == ["http.request", "http.disconnect", "http.disconnect"]
+    assert places.open == 0
