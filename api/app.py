@@ -8,7 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import bulk, errors, exposition, openapi
+from api import errors, exposition, openapi
 from api.access import Access
 from api.body import BodyLimit
 from api.desk import Desk
@@ -146,9 +146,8 @@ def build(
     errors.install(app, {"quota_exceeded": settings.max_queued})
     openapi.install(app, ABOUT, [route for resource in RESOURCES for route in resource.router.routes])
     apart = {files.PATH: settings.max_file_bytes + OVERHEAD_BYTES}
-    held = bulk.held()
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, apart=apart, held=held)
-    app.add_middleware(Outlet, held=held)
+    app.add_middleware(Outlet)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, apart=apart)
     app.add_middleware(Access)
     app.add_middleware(Manners)
     return app

@@ -47,11 +47,14 @@ def _marks(text: bytes) -> int:
 
 def held() -> Places:
     """How many bytes of bodies, and of answers, one process holds at once."""
-    return Places(HELD_BYTES, "bytes of bodies")
+    return Places(HELD_BYTES, "bytes of requests and answers are held here", kind="bytes")
 
 
 class Hold:
-    """What one request holds of them; `state` names its project before its body is read."""
+    """What one request holds of them, first of its body, then of its answer.
+
+    `state` names its project before its body is read.
+    """
 
     def __init__(self, places: Places, state: Mapping[str, Any]) -> None:
         self._places = places
@@ -61,16 +64,21 @@ class Hold:
 
     def grow(self, number: int) -> None:
         """Hold so many more; raises RateLimited where there is no room for them."""
+        self.check(number)
+        self.reach(self._number + number)
+
+    def check(self, number: int) -> None:
+        """Raise RateLimited where there is no room for so many more."""
         if not self._number:
             self._project_id = self._state.get("project_id", "")
         self._places.check(self._project_id, number)
-        self._places.add(self._project_id, number)
-        self._number += number
 
     def reach(self, number: int) -> None:
-        """Hold so many at least; raises RateLimited where there is no room for them."""
-        if number > self._number:
-            self.grow(number - self._number)
+        """Hold so many at least, whether there is room for them or not."""
+        if not self._number:
+            self._project_id = self._state.get("project_id", "")
+        self._places.add(self._project_id, max(0, number - self._number))
+        self._number = max(self._number, number)
 
     def end(self) -> None:
         """Give all of it back."""

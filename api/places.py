@@ -1,4 +1,4 @@
-"""What one process keeps open at most: event streams, followed runs, uploads; how often a silent stream tells so.
+"""What one process has at once at most: streams, followed runs, uploads, waits, heavy requests, bytes.
 
 One project may have half of the places, so that it cannot take them all from the others.
 """
@@ -27,6 +27,9 @@ class Places:
 
     limit: int
     what: str
+    """What there are too many of, and what they are or do."""
+    kind: str
+    """The same as a metric's label."""
     open: int = 0
     _of_each: Counter[str] = field(default_factory=Counter)
 
@@ -44,9 +47,9 @@ class Places:
         if self.has_room(project_id, number):
             return
         whose = " for this project" if self.open + number <= self.limit else ""
-        count("nightdesk_rate_limited_total", kind=self.what.rpartition(" ")[2])
+        count("nightdesk_rate_limited_total", kind=self.kind)
         limit = self.share if whose else self.limit
-        raise RateLimited(f"too many {self.what} are open here{whose}", limit=limit, retry_after_s=FULL_RETRY_S)
+        raise RateLimited(f"too many {self.what}{whose}", limit=limit, retry_after_s=FULL_RETRY_S)
 
     def add(self, project_id: str, number: int) -> None:
         """Count so many more, or fewer."""
@@ -78,14 +81,14 @@ class Streams:
     places: Places = field(init=False)
 
     def __post_init__(self) -> None:
-        self.places = Places(self.limit, "event streams")
+        self.places = Places(self.limit, "event streams are open here", kind="streams")
 
 
 def waits() -> Places:
     """How many requests of this process wait for their jobs."""
-    return Places(MAX_WAITS, "waits")
+    return Places(MAX_WAITS, "requests wait for their jobs here", kind="waits")
 
 
 def uploads(limit: int) -> Places:
     """How many files are on their way through this process: each holds some megabytes."""
-    return Places(limit, "uploads")
+    return Places(limit, "uploads are under way here", kind="uploads")

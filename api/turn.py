@@ -19,11 +19,11 @@ class Turn:
 
     def __init__(self, most: int = MOST) -> None:
         self._lock = asyncio.Lock()
-        self._places = Places(most, "heavy requests")
+        self.places = Places(most, "heavy requests wait for their turn here", kind="heavy")
 
     async def take(self, project_id: str, work: Callable[[], T]) -> T:
         """What a function gives, in a thread, when all that came before has ended; raises RateLimited."""
-        self._places.check(project_id)
-        with self._places.place(project_id):
+        self.places.check(project_id)
+        with self.places.place(project_id):
             async with self._lock:
                 return await run_in_threadpool(work)

@@ -39,14 +39,14 @@ def test_light_is_what_is_neither_long_nor_of_many_parts(text: bytes, is_light: 
 
 
 def test_a_project_holds_half_of_the_bytes_and_gives_them_back() -> None:
-    places = Places(1000, "bytes of bodies")
+    places = Places(1000, "bytes are held here", kind="bytes")
     one, other, late = (Hold(places, {"project_id": name}) for name in ("prj_1", "prj_1", "prj_2"))
     one.grow(300)
 
     with pytest.raises(RateLimited, match="for this project") as caught:
         other.grow(201)
     late.grow(500)
-    with pytest.raises(RateLimited, match=r"bytes of bodies are open here$"):
+    with pytest.raises(RateLimited, match=r"bytes are held here$"):
         late.grow(300)
     for hold in (one, other, late):
         hold.end()
@@ -80,7 +80,7 @@ def taken(places: Places, chunks: Iterable[bytes], path: str = "/", **state: Any
 
 
 def test_what_is_read_of_a_body_is_held_until_it_is_answered() -> None:
-    places = Places(1024 * 1024, "bytes of bodies")
+    places = Places(1024 * 1024, "bytes are held here", kind="bytes")
 
     assert taken(places, [KIB] * 100, project_id="prj_1") == 100 * 1024 - UNCOUNTED_BYTES
     assert taken(places, [KIB] * 10) == 0
@@ -107,7 +107,7 @@ def test_a_client_that_goes_away_after_much_of_its_body_is_heard_to_go() -> None
 
     async def send(_: Message) -> None: ...
 
-    places = Places(1024 * 1024, "bytes of bodies")
+    places = Places(1024 * 1024, "bytes are held here", kind="bytes")
     asyncio.run(BodyLimit(listen, 10**9, held=places)({"type": "http", "path": "/", "headers": []}, receive, send))
 
     assert heard == ["http.request", "http.disconnect", "http.disconnect"]
