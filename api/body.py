@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,9 +31,6 @@ MAX_DEPTH = 128
 
 MAX_FAULTS = 50
 _INEXACT = object()
-
-SMALL_BYTES = 64 * 1024
-"""What a body may have that is about more than one job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +108,22 @@ class BodyLimit:
             raise TooSlow("the body comes too slowly") from None
 
 
-async def read(request: Request) -> bytes:
-    """The whole body; raises PayloadTooLarge, RateLimited, and BadRequest where it is compressed."""
+async def read(request: Request, limit: float = math.inf) -> bytes:
+    """The whole body, once; raises PayloadTooLarge, RateLimited, and BadRequest where it is compressed."""
     refuse_encoded(request)
-    return await request.body()
+    chunks, taken = list[bytes](), 0
+    # The request itself would keep it until its answer is out.
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        taken += len(chunk)
+        if taken > limit:
+            raise PayloadTooLarge(f"the body may have at most {limit} bytes here")
+    return b"".join(chunks)
 
 
 async def read_small(request: Request) -> dict[str, Any]:
     """The JSON object in a body that can only be small; raises as `read` and `parse` do."""
-    raw = await read(request)
-    if len(raw) > SMALL_BYTES:
-        raise PayloadTooLarge(f"the body may have at most {SMALL_BYTES} bytes here")
-    return parse(raw)
+    return parse(await read(request, bulk.LIGHT_BYTES))
 
 
 async def measure(request: Request, raw: bytes) -> None:

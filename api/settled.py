@@ -11,11 +11,9 @@ from api.view import Seen, load
 async def until_settled(desk: Desk, job_id: str, who: Caller, within_s: float) -> Seen:
     """The job as soon as it has ended or needs an action, else as it is when the time is over.
 
-    Where too many wait already that is at once: whoever asked for a wait asks again.
-    Raises NotFound, and Unauthenticated where the caller's key ends meanwhile.
+    Raises NotFound, RateLimited where too many wait already, Unauthenticated where the caller's key ends meanwhile.
     """
-    if not desk.waits.has_room(who.project_id):
-        within_s = 0.0
+    desk.waits.check(who.project_id)
     deadline = monotonic() + within_s
     with desk.waits.place(who.project_id), desk.watch.waiting(job_id, who.key_id) as waiter:
         while True:

@@ -1,21 +1,25 @@
 """From a request to an order: reading bodies into drafts, and handing them to the writer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
 
 from api import body, bulk, headers
 from api.auth import Caller
+from api.bulk import Hold
 from api.desk import Desk
 from api.errors import request_id
 from worker.errors import Fault, Gone, IdempotencyReused, Invalid, NightdeskError
 from worker.flow.draft import Draft, prepare
 from worker.flow.submit import Accepted, Order
 from worker.store import audit, jobs, replays
+
+T = TypeVar("T")
 
 MAX_BATCH = 1000
 MAX_FAULTS = 1000
@@ -30,13 +34,14 @@ class Intake:
     key: str | None
     digest: str
     request_id: str
+    hold: Hold
+    """What is held of its body."""
+    is_light: bool = True
+    """Whether so little came that nobody is held up by what is made of it."""
 
 
-async def read(request: Request, who: Caller, path: str) -> tuple[Intake, dict[str, Any], bool]:
-    """What identifies a submission, its body, and whether that is light.
-
-    Raises BadRequest, PayloadTooLarge, RateLimited, Invalid.
-    """
+async def read(request: Request, who: Caller, path: str) -> tuple[Intake, dict[str, Any]]:
+    """What identifies a submission, and its body; raises BadRequest, PayloadTooLarge, RateLimited, Invalid."""
     key = headers.idempotency_key(request)
     raw = await body.read(request)
     if is_light := bulk.is_light(raw):
@@ -45,7 +50,7 @@ async def read(request: Request, who: Caller, path: str) -> tuple[Intake, dict[s
         await body.measure(request, raw)
         desk: Desk = request.app.state.desk
         content, digest = await desk.turn.take(who.project_id, partial(_parse, raw, key))
-    return Intake(who, path, key, digest, request_id(request)), content, is_light
+    return Intake(who, path, key, digest, request_id(request), request.state.hold, is_light), content
 
 
 def _parse(raw: bytes, key: str | None) -> tuple[dict[str, Any], str]:
@@ -55,21 +60,30 @@ def _parse(raw: bytes, key: str | None) -> tuple[dict[str, Any], str]:
 
 def bare(request: Request, who: Caller, path: str) -> Intake:
     """What identifies a submission that has no body; raises BadRequest."""
-    return Intake(who, path, headers.idempotency_key(request), "", request_id(request))
+    return Intake(who, path, headers.idempotency_key(request), "", request_id(request), request.state.hold)
+
+
+async def work(desk: Desk, given: Intake, do: Callable[[], T]) -> T:
+    """What a function gives, in a thread, and in its turn where the body is heavy; raises RateLimited, too."""
+    return await (run_in_threadpool(do) if given.is_light else desk.turn.take(given.who.project_id, do))
+
+
+async def work_brief(desk: Desk, given: Intake, do: Callable[[], T]) -> T:
+    """The same for what is quick where the body is light, and asks nobody: a hop to a thread would cost more."""
+    return do() if given.is_light else await work(desk, given, do)
 
 
 async def take(
     desk: Desk,
     given: Intake,
-    draft: Callable[[], list[Draft]],
+    drafting: Awaitable[Sequence[Draft]],
     *,
-    is_quick: bool,
     is_once: bool = False,
     action: str = audit.SUBMITTED,
 ) -> Accepted:
-    """Draft and write an order; what takes long, or asks the database, is drafted in its turn."""
+    """Draft and write an order; raises what refuses it."""
     try:
-        drafts = draft() if is_quick else await desk.turn.take(given.who.project_id, draft)
+        drafts = await drafting
     except NightdeskError:
         # A replay is answered as the first time, though the same body might be refused today.
         known = await desk.read(lambda session: _replay(session, given)) if given.key else None

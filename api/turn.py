@@ -10,7 +10,7 @@ from api.places import Places
 
 T = TypeVar("T")
 
-MOST = 100
+MOST = 1000
 """How many wait for their turn, of one project half of them."""
 
 

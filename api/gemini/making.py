@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from starlette.concurrency import run_in_threadpool
-
 from api import body, submission
 from api.desk import Desk
 from api.gemini import chain
@@ -21,7 +19,7 @@ from worker.flow.respond import Asked
 PATH = "/gemini/interactions"
 
 
-async def make(desk: Desk, given: Intake, wish: Wish, account: Account, *, is_quick: bool) -> Name:
+async def make(desk: Desk, given: Intake, wish: Wish, account: Account) -> Name:
     """Make it, and put its answer on the account if it is owed; raises what refuses a submission."""
     key = given.key or given.digest
     try:
@@ -30,25 +28,23 @@ async def make(desk: Desk, given: Intake, wish: Wish, account: Account, *, is_qu
         if given.key is None:
             raise
         # What it went on from may have changed since: a replay is answered as the first time.
-        return Name((await submission.take(desk, given, partial(_refuse, error), is_quick=True)).jobs[0].id)
+        return Name((await submission.take(desk, given, _refused(error))).jobs[0].id)
     if follows.made is not None:
         return follows.made
     if follows.answers is not None:
-        return await run_in_threadpool(_answer, desk, given, wish, follows.answers, key)
+        return await submission.work(desk, given, partial(_answer, desk, given, wish, follows.answers, key))
     drafts = partial(_drafts, desk, given, wish, follows)
     if given.key is not None:
-        accepted = await submission.take(desk, given, drafts, is_quick=is_quick)
+        accepted = await submission.take(desk, given, submission.work_brief(desk, given, drafts))
         return Name(accepted.jobs[0].id)
-    return await _owing(desk, given, drafts, account, is_quick=is_quick)
+    return await _owing(desk, given, drafts, account)
 
 
-async def _owing(
-    desk: Desk, given: Intake, draft: Callable[[], list[Draft]], account: Account, *, is_quick: bool
-) -> Name:
+async def _owing(desk: Desk, given: Intake, draft: Callable[[], list[Draft]], account: Account) -> Name:
     """A job whose answer is owed from its first transaction on, or one whose answer nobody has had yet."""
     project_id, path = given.who.project_id, f"{PATH}/{given.who.key_id}#{given.digest}"
     known = await desk.owed.take_over(project_id, path)
-    drafts = [] if known else draft() if is_quick else await desk.turn.take(project_id, draft)
+    drafts = [] if known else await submission.work_brief(desk, given, draft)
     account.debt = Debt(project_id, path, known or drafts[0].job.id)
     desk.owed.begin(account.debt)
     if drafts:
@@ -62,7 +58,7 @@ async def _follows(desk: Desk, given: Intake, wish: Wish, key: str) -> chain.Nex
     return await desk.read(partial(chain.resolve, previous=wish.previous, key=key, project_id=given.who.project_id))
 
 
-def _refuse(error: NightdeskError) -> list[Draft]:
+async def _refused(error: NightdeskError) -> list[Draft]:
     raise error
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from api.gemini.guard import Author, Reader
 from api.gemini.media import Part
 from api.gemini.names import Name, Named
 from api.gemini.owed import Account
+from api.gemini.wish import Wish
 from api.stream import MEDIA_TYPE, EventStream
 from worker.errors import Conflict, NotFound
 from worker.flow import cancel, remove
@@ -67,14 +69,7 @@ async def create_interaction(
     request: Request, who: Author, desk: AtDesk, account: Annotated[Account, Depends(_account)]
 ) -> Response:
     """Without `background` the answer comes when the job has ended; what a client sends again is not bought again."""
-    given, content, is_small = await submission.read(request, who, making.PATH)
-    take = partial(making.intake, given, content)
-    given = take() if is_small else await desk.turn.take(who.project_id, take)
-    read = partial(wish.read, content, desk.context.policy)
-    wished = read() if is_small else await desk.turn.take(who.project_id, read)
-    if wished.is_streamed or not wished.is_background:
-        desk.streams.places.check(who.project_id)
-    name = await making.make(desk, given, wished, account, is_quick=is_small)
+    wished, name = await _made(request, who, desk, account)
     if wished.is_streamed:
         return _streamed(desk, _heard(stream.follow(desk, name, who, score.START), account))
     if wished.is_background:
@@ -86,6 +81,19 @@ async def create_interaction(
     else:
         account.is_answered = answer.status_code < 500
     return answer
+
+
+async def _made(request: Request, who: Caller, desk: Desk, account: Account) -> tuple[Wish, Name]:
+    """What was wished for, without what was sent, and what came of it: nothing of the body is kept any longer."""
+    given, content = await submission.read(request, who, making.PATH)
+    given, wished = await submission.work_brief(
+        desk, given, lambda: (making.intake(given, content), wish.read(content, desk.context.policy))
+    )
+    if wished.is_streamed or not wished.is_background:
+        desk.streams.places.check(who.project_id)
+    name = await making.make(desk, given, wished, account)
+    given.hold.end()
+    return replace(wished, fields={}), name
 
 
 async def _held(desk: Desk, request: Request, name: Name, who: Caller, account: Account) -> Response:

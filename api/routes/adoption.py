@@ -1,7 +1,8 @@
 """Adopting an interaction that was made elsewhere."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import bodies, examples, headers, submission
 from api.auth import Author
@@ -30,7 +31,8 @@ PATH = "/v1/jobs/adopt"
 async def adopt_one(request: Request, who: Author, desk: AtDesk) -> Response:
     """It is polled from now on, and nothing more is bought for it. An interaction belongs to one job at most."""
     wait_s = headers.prefer_wait(request)
-    given, content, _ = await submission.read(request, who, PATH)
+    given, content = await submission.read(request, who, PATH)
     told = {"key_id": who.key_id, "request_id": given.request_id}
     asked = adopt.Asked(order=submission.order(given), fields=content, is_admin=who.is_admin, **told)
-    return await made(desk, given, await run_in_threadpool(adopt.take_over, desk.context, asked), wait_s)
+    accepted = await submission.work(desk, given, partial(adopt.take_over, desk.context, asked))
+    return await made(desk, given, accepted, wait_s)

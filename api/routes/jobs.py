@@ -59,18 +59,24 @@ def taken(example: dict[str, Any]) -> Ok:
 async def submit_one(request: Request, who: Author, desk: AtDesk) -> Response:
     """The answer follows the commit: a job that was taken is never lost."""
     wait_s = headers.prefer_wait(request)
-    given, content, is_small = await submission.read(request, who, PATH)
-    accepted = await submission.take(desk, given, partial(submission.one, desk, given, content), is_quick=is_small)
-    return await made(desk, given, accepted, wait_s)
+    given, content = await submission.read(request, who, PATH)
+    drafting = submission.work_brief(desk, given, partial(submission.one, desk, given, content))
+    # Who waits for the job's end keeps nothing of the body.
+    del content
+    return await made(desk, given, await submission.take(desk, given, drafting), wait_s)
 
 
 async def made(desk: Desk, given: Intake, accepted: Accepted, wait_s: int | None) -> Response:
-    """The answer about the job that was made, or had been before; after its end, for whoever prefers to wait."""
+    """The answer about the job that was made, or had been before; after its end, for whoever prefers to wait.
+
+    Where too many wait already it comes at once, and says of no preference that it was applied.
+    """
+    given.hold.end()
     job = accepted.jobs[0]
     told = {"Location": f"{PATH}/{job.id}"}
     if accepted.replayed:
         told["Idempotent-Replayed"] = "true"
-    if wait_s is not None:
+    if wait_s is not None and desk.waits.has_room(given.who.project_id):
         told["Preference-Applied"] = f"wait={wait_s}"
         seen = await until_settled(desk, job.id, given.who, wait_s)
         return view.answer(view.render(seen), 200 if seen.is_settled else 202, told)
@@ -100,8 +106,9 @@ async def made(desk: Desk, given: Intake, accepted: Accepted, wait_s: int | None
 )
 async def submit_batch(request: Request, who: Author, desk: AtDesk) -> Response:
     """One bad item refuses all; its place is in `errors`."""
-    given, content, _ = await submission.read(request, who, f"{PATH}/batch")
-    accepted = await submission.take(desk, given, partial(submission.many, desk, given, content), is_quick=False)
+    given, content = await submission.read(request, who, f"{PATH}/batch")
+    drafting = submission.work(desk, given, partial(submission.many, desk, given, content))
+    accepted = await submission.take(desk, given, drafting)
     told = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
     taken = {"object": "list", "data": [view.listed(job) for job in accepted.jobs]}
     return view.answer(await run_in_threadpool(orjson.dumps, taken), 202, told)
@@ -226,7 +233,7 @@ async def retry_job(request: Request, who: Author, job_id: JobId, desk: AtDesk) 
         told = {"key_id": who.key_id, "request_id": given.request_id}
         return [again.retry_draft(desk.context, who.project_id, job_id, **told)]
 
-    accepted = await submission.take(desk, given, draft, is_quick=False, action=audit.RETRIED)
+    accepted = await submission.take(desk, given, submission.work(desk, given, draft), action=audit.RETRIED)
     return await made(desk, given, accepted, wait_s)
 
 

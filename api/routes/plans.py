@@ -32,7 +32,7 @@ async def decide_on_plan(request: Request, who: Author, job_id: JobId, desk: AtD
     was, and has its webhook, metadata, priority and timeouts. A plan is approved once: then 409 names the research.
     """
     wait_s = headers.prefer_wait(request)
-    given, content, _ = await submission.read(request, who, f"{PATH}/{job_id}/plan")
+    given, content = await submission.read(request, who, f"{PATH}/{job_id}/plan")
     asked = plan.Asked(
         project_id=who.project_id,
         job_id=job_id,
@@ -45,6 +45,6 @@ async def decide_on_plan(request: Request, who: Author, job_id: JobId, desk: AtD
     def draft() -> list[Draft]:
         return [plan.draft(desk.context, asked)]
 
-    once = asked.is_approval
-    accepted = await submission.take(desk, given, draft, is_quick=False, is_once=once, action=audit.PLANNED)
+    drafting, once = submission.work(desk, given, draft), asked.is_approval
+    accepted = await submission.take(desk, given, drafting, is_once=once, action=audit.PLANNED)
     return await made(desk, given, accepted, wait_s)

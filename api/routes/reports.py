@@ -62,8 +62,7 @@ async def read_report(request: Request, who: Reader, job_id: JobId, desk: AtDesk
     told = {"Cache-Control": view.REVALIDATE, "Vary": "Accept"}
     if wanted == report.HTML:
         told["Content-Security-Policy"] = page.CSP
-        pictures = await run_in_threadpool(_pictures, desk, found, folder)
-        text = await desk.pages.take(who.project_id, partial(page.html, found, job_id, pictures))
+        text = await desk.pages.take(who.project_id, partial(_html, desk, job_id, found, folder))
     else:
         told["Content-Disposition"] = f'inline; filename="{quote(job_id)}.md"'
         text = await run_in_threadpool(report.markdown, found)
@@ -79,6 +78,10 @@ def _find(desk: Desk, job_id: str, project_id: str, session: Session) -> tuple[R
     if found.is_empty:
         raise Conflict(f"the job is {seen.job.status}: it has no output")
     return found, str(outcome.get("folder") or "")
+
+
+def _html(desk: Desk, job_id: str, found: Report, folder: str) -> str:
+    return page.html(found, job_id, _pictures(desk, found, folder))
 
 
 def _pictures(desk: Desk, found: Report, folder: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import bodies, exchanges, headers, schemas, submission
 from api.auth import Author
@@ -42,8 +41,9 @@ async def respond_to_job(request: Request, who: Author, job_id: JobId, desk: AtD
     `action_timeout_seconds` expires the job. Use a new `Idempotency-Key` for each turn.
     """
     wait_s = headers.prefer_wait(request)
-    given, content, is_light = await submission.read(request, who, f"{PATH}/{job_id}/respond")
+    given, content = await submission.read(request, who, f"{PATH}/{job_id}/respond")
     asked = respond.Asked(order=submission.order(given), job_id=job_id, fields=content, is_admin=who.is_admin)
-    answer = partial(respond.respond, desk.context, asked)
-    accepted = await run_in_threadpool(answer) if is_light else await desk.turn.take(who.project_id, answer)
+    accepted = await submission.work(desk, given, partial(respond.respond, desk.context, asked))
+    # Who waits for the job's end keeps nothing of the body.
+    del content, asked
     return await made(desk, given, accepted, wait_s)

@@ -137,6 +137,23 @@ def test_a_body_of_too_many_parts_is_refused_before_it_is_read(guest: Tenant) ->
     assert "1,000,000 values" in refused.json()["errors"][0]["detail"]
 
 
+def test_what_is_light_waits_for_no_turn(sqlite_server: Server, guest: Tenant, local: Worker) -> None:
+    turns, job_id = sqlite_server.desk.turn.places, guest.submit()["id"]
+    local.fail(job_id)
+    turns.add(guest.project_id, turns.share)
+    try:
+        retried = guest.post(f"/v1/jobs/{job_id}/retry")
+        batch = guest.post("/v1/jobs/batch", examples.BATCH)
+        plan = guest.post(f"/v1/jobs/{job_id}/plan", {"action": "approve"})
+        heavy = guest.post("/v1/jobs", HELLO | {"input": "x" * 100_000})
+    finally:
+        turns.add(guest.project_id, -turns.share)
+
+    assert retried.status_code == 202
+    assert (batch.status_code, plan.status_code) == (202, 409)
+    assert (heavy.status_code, heavy.json()["code"]) == (429, "rate_limited")
+
+
 def test_an_endpoints_body_is_small(guest: Tenant) -> None:
     refused = guest.post("/v1/webhooks", {"url": "https://a.example/" + "x" * 70_000})
 

@@ -5,15 +5,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 import pytest
 
+from api.body import BodyLimit
 from tests.conftest import MakeSettings
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant, serving
 from tests.waiting import eventually
 
 HELLO = {"model": "gemini-3.8-flash", "input": "Say hello."}
+
+
+def bytes_held(server: Server) -> int:
+    """Of all bodies and answers."""
+    layer: Any = server.app.middleware_stack
+    while not isinstance(layer, BodyLimit):
+        layer = layer.app
+    return layer.held.open
 
 
 @contextmanager
@@ -77,18 +87,24 @@ def test_a_wait_that_is_over_answers_the_job_as_it_is(guest: Tenant) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
 
 
-def test_where_too_many_wait_a_wait_is_over_at_once(sqlite_server: Server, guest: Tenant) -> None:
+def test_where_too_many_wait_nobody_is_told_that_he_waited(sqlite_server: Server, guest: Tenant) -> None:
     job_id, waits = guest.submit()["id"], sqlite_server.desk.waits
+    key = {"Prefer": "wait=60", "Idempotency-Key": "once"}
     waits.add(guest.project_id, waits.share)
     try:
         began = monotonic()
         read = guest.get(f"/v1/jobs/{job_id}?wait=60")
-        made = guest.post("/v1/jobs", HELLO, headers={"Prefer": "wait=60"})
+        made, again = (guest.post("/v1/jobs", HELLO, headers=key) for _ in range(2))
         took_s = monotonic() - began
     finally:
         waits.add(guest.project_id, -waits.share)
 
-    assert (read.json()["status"], made.status_code, made.json()["status"]) == ("queued", 202, "queued")
+    assert (read.status_code, read.json()["code"]) == (429, "rate_limited")
+    assert int(read.headers["Retry-After"]) > 0
+    for answer in (made, again):
+        assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+        assert "Preference-Applied" not in answer.headers
+    assert guest.get(f"/v1/jobs/{job_id}?wait=0").status_code == 200
     assert took_s < 20
 
 
@@ -135,6 +151,18 @@ def test_a_submit_whose_wait_is_over_is_taken(guest: Tenant, seconds: int) -> No
 
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
     assert answer.headers["preference-applied"] == f"wait={seconds}"
+
+
+def test_who_waits_holds_nothing_of_what_was_sent(server: Server, tenant: Tenant, worker: Worker) -> None:
+    def complete() -> None:
+        eventually(lambda: not bytes_held(server), what="the body to be let go")
+        (job_id,) = server.desk.watch.awaited
+        worker.complete(job_id)
+
+    with meanwhile(server, complete):
+        answer = tenant.post("/v1/jobs", HELLO | {"input": "x" * 300_000}, headers={"Prefer": "wait=20"})
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
 
 
 def test_a_client_that_goes_away_is_forgotten_and_its_job_is_not(sqlite_server: Server, guest: Tenant) -> None:
