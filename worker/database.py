@@ -191,8 +191,8 @@ def upgrade(database: Database) -> None:
 
 
 def pending(database: Database) -> bool:
-    """Whether the schema is older than this release."""
+    """Whether the schema is older than this release; a newer one is fit for it, too."""
     with _reachable(), database.reader.connect() as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return True
-        return bool(connection.scalar(sa.text("SELECT version_num FROM alembic_version")) != HEAD)
+        return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")) or "") < HEAD
