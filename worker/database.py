@@ -185,6 +185,9 @@ def upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with _reachable(), database.engine.begin() as connection:
+        if not database.is_sqlite:
+            # An index over tens of millions of rows takes minutes; who waits for a lock still gives up.
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         take_turns(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -41,3 +41,20 @@ def test_a_schema_is_behind_where_it_is_older_not_where_the_next_release_made_it
             session.execute(sa.text("UPDATE alembic_version SET version_num = :version"), {"version": version})
 
         assert pending(database) is is_pending
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_migration_may_take_longer_than_any_other_statement(url: str) -> None:
+    limits = list[list[str]]()
+
+    def look(connection: sa.Connection) -> None:
+        names = ("statement_timeout", "lock_timeout")
+        limits.append([connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names])
+
+    with opened(url) as database:
+        sa.event.listen(database.engine, "commit", look)
+        upgrade(database)
+        with database.write() as session:
+            session.execute(sa.text("SELECT 1"))
+
+    assert limits == [["0", "10s"], ["30s", "10s"]]
