@@ -1,5 +1,6 @@
 """A job that is deleted, or past its retention, leaves no content anywhere: not here and not upstream."""
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,10 @@ def test_more_than_one_batch_is_forgotten(engine: Engine) -> None:
     with engine.context.database.write() as session:
         session.add_all(rows)
 
-    for _ in range(10):
+    for _ in range(100):
+        # On a slow machine each sweep does less.
+        if not engine.rows(Job):
+            break
         engine.sweep(60)
 
     assert engine.rows(Job) == []
@@ -172,10 +176,27 @@ def test_no_transaction_takes_many_results_before_it_is_known_how_large_they_are
     left = list[int]()
     engine.between("database").before["write"] = lambda: left.append(len(engine.rows(Result)))
 
-    forget.prune(engine.context)
+    for _ in range(3):
+        # On a slow machine one transaction may be all there is time for.
+        forget.prune(engine.context)
+        engine.clock.advance(60)
 
     is_sqlite = engine.context.database.is_sqlite
     assert sorted(set(left), reverse=True) == ([many, 1, 0] if is_sqlite else [many, 0])
+
+
+def test_the_wait_for_the_lock_is_not_taken_for_rows_that_are_slow(engine: Engine) -> None:
+    """Or beside others who write, ever fewer would be forgotten, down to one at a time."""
+    old = engine.clock() - timedelta(days=100)
+    rows = [factories.job(engine.project_id, status="completed", finished_at=old) for _ in range(40)]
+    with engine.context.database.write() as session:
+        session.add_all(rows)
+    another = threading.Event()
+    engine.between("database").before["write"] = lambda: another.wait(0.1)
+
+    forget.prune(engine.context)
+
+    assert engine.rows(Job) == []
 
 
 def test_what_a_run_gave_goes_when_its_own_retention_ends(engine: Engine, hooks: Hooks) -> None:
