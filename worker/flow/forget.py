@@ -62,7 +62,8 @@ def _heavy(context: Context, now: datetime, give_up: float) -> bool:
         old = removals.old_jobs(session, kept_since, AT_ONCE)
         told = removals.old_payloads(session, results_since, AT_ONCE)
     bare = [job_id for job_id, has_artifacts in without_result.items() if not has_artifacts]
-    cleared = remove.artifacts(context, [job_id for job_id in without_result if job_id not in bare][:STORE_CALLS])
+    with_artifacts = [job_id for job_id, has_artifacts in without_result.items() if has_artifacts][:STORE_CALLS]
+    cleared = remove.artifacts(context, with_artifacts, give_up)
     _in_parts(context, [*bare, *cleared], removals.results, give_up)
     _in_parts(context, old, partial(_jobs, context, now), give_up)
     _in_parts(context, told, removals.payloads, give_up)

@@ -48,7 +48,9 @@ def job(context: Context, project_id: str, job_id: str, by: Actor | None = None)
                 (leftovers.OWING if name in owing else leftovers.INTERACTION, name)
                 for name in interactions.upstream_ids(session, job_id)
             ]
-            left = leftovers.add(session, [(leftovers.ARTIFACTS, f"{job_id}/"), *outside], now + LEFT_FOR)
+            if not leftovers.is_left(session, f"{job_id}/"):
+                outside.insert(0, (leftovers.ARTIFACTS, f"{job_id}/"))
+            left = leftovers.add(session, outside, now + LEFT_FOR)
             removals.job(session, job_id)
             audit.note(session, by, audit.DELETED, project_id=project_id, subject=job_id, now=now)
         give_up = monotonic() + CLEAR_S
@@ -111,14 +113,28 @@ def _check(status: str, *, is_needed: bool) -> None:
         raise Conflict("another job waits for this one or runs on it")
 
 
-def artifacts(context: Context, job_ids: list[str]) -> list[str]:
-    """Remove the artifacts of jobs whose results end; gives back those for which it worked."""
-    done = []
+def artifacts(context: Context, job_ids: list[str], give_up: float) -> list[str]:
+    """Remove the artifacts of jobs whose results end; gives back those that this is done for or noted to be done.
+
+    Until `give_up`, or the first that cannot be removed: that is left to the sweep, and holds up the next no longer.
+    """
+    done = list[str]()
     for job_id in job_ids:
+        done.append(job_id)
         try:
             context.artifacts.remove(f"{job_id}/")
         except ArtifactStoreError as error:
             log.warning("prune", job_id=job_id, error=str(error))
-        else:
-            done.append(job_id)
+            _leave(context, job_id)
+            break
+        if monotonic() > give_up:
+            break
     return done
+
+
+def _leave(context: Context, job_id: str) -> None:
+    now, name = context.clock(), f"{job_id}/"
+    with context.database.write() as session:
+        # Locked: whoever removes the job leaves the same note.
+        if jobs.locked(session, job_id) is not None and not leftovers.is_left(session, name):
+            leftovers.add(session, [(leftovers.ARTIFACTS, name)], now + LEFT_FOR)
