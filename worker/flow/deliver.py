@@ -1,11 +1,9 @@
 """Deliver: claim the webhooks that are due, keep many under way at once, record each as it answers."""
 
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, wait
 from datetime import datetime, timedelta
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Any
 
 from worker import ids
@@ -14,129 +12,30 @@ from worker.context import Context
 from worker.errors import Conflict, NotFound, Unavailable
 from worker.flow import receivers, wake
 from worker.flow.receivers import Admitted
+from worker.flow.sending import BATCH, LOOK_AGAIN_S, MOST, Round, Sent
 from worker.models import Delivery
 from worker.retry import rung
 from worker.states import PING
 from worker.store import audit, deliveries, endpoints
 from worker.store.audit import Actor
-from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Attempt, Due, Outcome
+from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Attempt, Outcome
 from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
-
-BATCH = 64
-"""Deliveries claimed at once."""
-
-MOST, OF_PROJECT = 160, 128
-"""Deliveries under way at once, and those of one project: each may take its full timeout, and others must not wait.
-
-A worker has several such rounds; all of them together stay below the usual limit of 1,024 open files.
-"""
-
-PER_HOST = 8
-"""Deliveries to one host that may be under way here: a slow receiver delays nobody but itself."""
-
-AHEAD = 4 * PER_HOST
-"""What a host that takes what it gets is given: so many at once are sent all the same, the others follow at once."""
-
-FAILS_AT = 5
-"""After so many failures in a row a host gets one attempt at a time, for as long as the round lasts."""
 
 HELD_S = 2.0
 """How long a claimed delivery waits for its host's turn: its claim must outlive the attempt."""
 
 RUN_S = 20.0
-LOOK_AGAIN_S = 0.5
 GROUP_S = 0.02
 """How long a reply waits for company before it is recorded."""
 
 BUSY_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """One claimed delivery: its signed headers, the claim to record it under, when it was claimed and signed.
-
-    `is_disabled`: its endpoint is, and it goes once because its owner asks.
-    """
-
-    due: Due
-    headers: dict[str, str]
-    claim: str
-    at: datetime
-    since: float
-    is_disabled: bool = False
-    began: float = field(default_factory=perf_counter)
-
-
-@dataclass(slots=True)
-class _Round:
-    """What one run has under way, what waits for its host's turn, and what came of the rest."""
-
-    under_way: dict[Future[Reply], _Sent] = field(default_factory=dict)
-    hosts: Counter[str] = field(default_factory=Counter)
-    projects: Counter[str] = field(default_factory=Counter)
-    """How many of those under way go to a host, and how many are a project's."""
-
-    slow: set[Future[Reply]] = field(default_factory=set)
-    """Those under way that had not answered when others had."""
-
-    held: list[_Sent] = field(default_factory=list)
-    looked_at: float = 0.0
-    is_more_due: bool = True
-    passed_over: set[str] = field(default_factory=set)
-    """Hosts and projects that the last look took nothing for."""
-
-    failures: dict[str, int] = field(default_factory=dict)
-    """In a row, by host: who does nothing but fail must not take from others what it costs to be tried."""
-
-    tally: dict[str, int] = field(default_factory=lambda: {"delivered": 0, "failed": 0})
-
-    def is_to_look(self) -> bool:
-        """A claim for every delivery that is done would cost more than the deliveries."""
-        is_more_due = self.is_more_due or bool(self.passed_over - self.busy())
-        has_room = len(self.under_way) <= MOST - BATCH // 2
-        return (is_more_due and has_room) or monotonic() >= self.looked_at + LOOK_AGAIN_S
-
-    def begin(self, post: Future[Reply], sent: _Sent) -> None:
-        """This one is under way."""
-        self.under_way[post] = sent
-        self.hosts[sent.due.host] += 1
-        self.projects[sent.due.project_id] += 1
-
-    def end(self, post: Future[Reply]) -> _Sent:
-        """This one is no longer."""
-        sent = self.under_way.pop(post)
-        self.hosts[sent.due.host] -= 1
-        self.projects[sent.due.project_id] -= 1
-        return sent
-
-    def has_room_for(self, due: Due) -> bool:
-        """Whether its host and its project have not their share under way."""
-        return self.hosts[due.host] < self._share(due.host) and self.projects[due.project_id] < OF_PROJECT
-
-    def busy(self) -> set[str]:
-        """Hosts and projects that have enough, under way or waiting here."""
-        hosts = {host for host, number in self.hosts.items() if number >= self._share(host)}
-        projects = {project_id for project_id, number in self.projects.items() if number >= OF_PROJECT}
-        return hosts | projects | {sent.due.host for sent in self.held}
-
-    def _share(self, host: str) -> int:
-        failures = self.failures.get(host)
-        if failures == 0:
-            return AHEAD
-        return PER_HOST if failures is None or failures < FAILS_AT else 1
-
-    def note(self, host: str, kind: ReplyKind) -> None:
-        """Count an attempt."""
-        self.tally["delivered" if kind is ReplyKind.OK else "failed"] += 1
-        if kind is not ReplyKind.BUSY:
-            self.failures[host] = 0 if kind is ReplyKind.OK else self.failures.get(host, 0) + 1
-
-
 def run(context: Context) -> dict[str, int]:
     """Deliver while something is due, for about RUN_S; gives back how many were delivered and how many not."""
-    sending = _Round()
+    sending = Round()
     give_up = monotonic() + RUN_S
     while monotonic() < give_up + context.settings.claim_deliver_s:
         may_take = monotonic() < give_up and not context.leaving.is_set()
@@ -154,7 +53,7 @@ def run(context: Context) -> dict[str, int]:
     return sending.tally
 
 
-def _answered(sending: _Round) -> list[tuple[_Sent, Reply]]:
+def _answered(sending: Round) -> list[tuple[Sent, Reply]]:
     """Wait for a reply, and a moment for its company: not for those who let the last reply wait already."""
     if wait(sending.under_way, timeout=LOOK_AGAIN_S, return_when=FIRST_COMPLETED).done:
         wait(sending.under_way.keys() - sending.slow or sending.under_way, timeout=GROUP_S)
@@ -172,7 +71,7 @@ def _answered(sending: _Round) -> list[tuple[_Sent, Reply]]:
     return answered
 
 
-def _look(context: Context, sending: _Round) -> None:
+def _look(context: Context, sending: Round) -> None:
     """Claim what is due, but nothing more for a host or project that has enough."""
     free = min(BATCH, MOST - len(sending.under_way))
     enough = sending.busy()
@@ -183,7 +82,7 @@ def _look(context: Context, sending: _Round) -> None:
     sending.looked_at = monotonic()
 
 
-def _send(context: Context, sending: _Round) -> None:
+def _send(context: Context, sending: Round) -> None:
     """Send what is claimed as far as each share goes, and give back what has waited too long for it."""
     held, sending.held = sending.held, []
     late = []
@@ -198,14 +97,14 @@ def _send(context: Context, sending: _Round) -> None:
     _put_back(context, late)
 
 
-def _claim(context: Context, limit: int, enough: set[str]) -> tuple[int, list[_Sent]]:
+def _claim(context: Context, limit: int, enough: set[str]) -> tuple[int, list[Sent]]:
     """How many due deliveries were claimed, none of those that have enough; those that may go, with their headers."""
     now, claim, since = context.clock(), ids.token(), monotonic()
     until = now + timedelta(seconds=context.settings.claim_deliver_s)
     with context.database.write() as session:
         claimed = deliveries.claim(session, claim=claim, now=now, until=until, limit=limit, skip=enough)
         admitted = receivers.admit(context, session, claimed, claim, now)
-    sent = [_Sent(one.due, _headers(one, now), claim, now, since, one.is_disabled) for one in admitted]
+    sent = [Sent(one.due, _headers(one, now), claim, now, since, one.is_disabled) for one in admitted]
     return len(claimed), sent
 
 
@@ -214,7 +113,7 @@ def _headers(one: Admitted, now: datetime) -> dict[str, str]:
     return one.headers | signed
 
 
-def _drop(context: Context, sending: _Round, stopped: set[str]) -> None:
+def _drop(context: Context, sending: Round, stopped: set[str]) -> None:
     """Give back at once what waits for its turn at an endpoint that has just been paused or disabled."""
     dropped = [one for one in sending.held if one.due.endpoint_id in stopped and not one.due.is_asked]
     if dropped:
@@ -223,7 +122,7 @@ def _drop(context: Context, sending: _Round, stopped: set[str]) -> None:
         _put_back(context, dropped, wait_s=0)
 
 
-def _put_back(context: Context, late: list[_Sent], wait_s: float = BUSY_S) -> None:
+def _put_back(context: Context, late: list[Sent], wait_s: float = BUSY_S) -> None:
     """Nothing was sent: their host or project has its share under way."""
     due_at = context.clock() + timedelta(seconds=wait_s)
     for claim in {sent.claim for sent in late}:
@@ -232,7 +131,7 @@ def _put_back(context: Context, late: list[_Sent], wait_s: float = BUSY_S) -> No
             deliveries.put_back(session, names, claim=claim, due_at=due_at)
 
 
-def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> set[str]:
+def _record(context: Context, answered: Sequence[tuple[Sent, Reply]]) -> set[str]:
     """Write down what a group of attempts came to; one that cannot be written must not hurt its neighbours.
 
     Gives back the endpoints that shall not be sent more for now.
@@ -260,7 +159,7 @@ def _record(context: Context, answered: Sequence[tuple[_Sent, Reply]]) -> set[st
     return stopped
 
 
-def _tell(sent: _Sent, reply: Reply, *, is_held: bool) -> None:
+def _tell(sent: Sent, reply: Reply, *, is_held: bool) -> None:
     due = sent.due
     fields: dict[str, Any] = {"delivery_id": due.id, "event_id": due.event_id, "job_id": due.job_id or None}
     fields |= {"endpoint_id": due.endpoint_id, "request_id": due.request_id, "host": due.host}
@@ -271,7 +170,7 @@ def _tell(sent: _Sent, reply: Reply, *, is_held: bool) -> None:
         observe("nightdesk_delivery_seconds", reply.latency_ms / 1000)
 
 
-def _outcome(context: Context, sent: _Sent, reply: Reply, now: datetime) -> Outcome:
+def _outcome(context: Context, sent: Sent, reply: Reply, now: datetime) -> Outcome:
     """What the delivery becomes: delivered, exhausted, or due again by the ladder, never before a Retry-After."""
     due, claim = sent.due, sent.claim
     if reply.kind is ReplyKind.BUSY:
@@ -291,7 +190,7 @@ def _outcome(context: Context, sent: _Sent, reply: Reply, now: datetime) -> Outc
     return Outcome(due.id, claim, PENDING, due.number, again)
 
 
-def _attempt(sent: _Sent, reply: Reply) -> Attempt:
+def _attempt(sent: Sent, reply: Reply) -> Attempt:
     return Attempt(
         delivery_id=sent.due.id,
         number=sent.due.number,

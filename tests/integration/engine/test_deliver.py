@@ -19,6 +19,7 @@ from tests.waiting import eventually
 from worker import context as contexts
 from worker.errors import Conflict, NotFound, Unavailable
 from worker.flow import deliver, secrets
+from worker.flow.sending import AHEAD, BATCH, PER_HOST, Round
 from worker.models import Delivery, Event, Job
 from worker.settings import DEFAULT_LADDER_S
 from worker.store import projects
@@ -185,21 +186,21 @@ def test_a_receiver_that_hangs_delays_nobody_else(engine: Engine, hooks: Hooks) 
     # On a slow machine some are put back, and then fall due by the real clock.
     engine.context = replace(engine.context, clock=contexts.utc_now)
     # Of the dead more than a batch, all due before the others.
-    many(engine, 2 * deliver.BATCH, hooks.url("/dead"), "127.0.0.1")
+    many(engine, 2 * BATCH, hooks.url("/dead"), "127.0.0.1")
     many(engine, 100, hooks.url("/alive", "localhost"), "localhost")
     hooks.hold("/dead")
 
     with ThreadPoolExecutor(1) as threads:
         delivering = threads.submit(engine.deliver)
         eventually(lambda: len(hooks.of("/alive")) == 100, within_s=10)
-        eventually(lambda: len(hooks.of("/dead")) >= deliver.PER_HOST, within_s=10)
+        eventually(lambda: len(hooks.of("/dead")) >= PER_HOST, within_s=10)
         asked = len(hooks.of("/dead"))
         claimed = [row for row in engine.rows(Delivery) if row.host == "127.0.0.1" and row.claim is not None]
         hooks.held["/dead"].set()
         delivering.result(60)
 
-    assert asked == deliver.PER_HOST
-    assert len(claimed) <= deliver.BATCH
+    assert asked == PER_HOST
+    assert len(claimed) <= BATCH
 
 
 @contextmanager
@@ -235,7 +236,7 @@ def test_many_receivers_that_hang_delay_nobody_else(engine: Engine, hooks: Hooks
 
 def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_all_gets_more(engine: Engine) -> None:
     many(engine, 9, "http://127.0.0.1:9/in", "dead")
-    sending = deliver._Round()
+    sending = Round()
     _, sent = deliver._claim(engine.context, 64, set())
 
     def room() -> int:
@@ -244,14 +245,14 @@ def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_al
             sending.begin(Future(), sent[0])
         return len([sending.end(post) for post in list(sending.under_way)])
 
-    assert room() == deliver.PER_HOST
+    assert room() == PER_HOST
     for kind in (ReplyKind.HTTP, ReplyKind.TIMEOUT, ReplyKind.BUSY, ReplyKind.HTTP, ReplyKind.CONNECT):
         sending.note("dead", kind)
-    assert room() == deliver.PER_HOST
+    assert room() == PER_HOST
     sending.note("dead", ReplyKind.HTTP)
     assert room() == 1
     sending.note("dead", ReplyKind.OK)
-    assert room() == deliver.AHEAD
+    assert room() == AHEAD
 
 
 def test_what_waits_too_long_for_a_hanging_host_is_put_back(engine: Engine, hooks: Hooks) -> None:
@@ -263,12 +264,12 @@ def test_what_waits_too_long_for_a_hanging_host_is_put_back(engine: Engine, hook
 
     with ThreadPoolExecutor(1) as threads:
         delivering = threads.submit(engine.deliver)
-        eventually(lambda: len(hooks.of("/dead")) == deliver.PER_HOST, within_s=10)
+        eventually(lambda: len(hooks.of("/dead")) == PER_HOST, within_s=10)
         rows = eventually(put_back, within_s=10)
         hooks.held["/dead"].set()
         delivering.result(60)
 
-    assert len(rows) == 20 - deliver.PER_HOST
+    assert len(rows) == 20 - PER_HOST
     assert {row.due_at for row in rows} == {engine.clock() + timedelta(seconds=deliver.BUSY_S)}
 
 

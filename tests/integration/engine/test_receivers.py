@@ -20,6 +20,7 @@ from worker import telemetry
 from worker.errors import Conflict, NotFound
 from worker.flow import deliver, endpoints, health, receivers, remove, secrets
 from worker.flow.endpoints import Shown
+from worker.flow.sending import BATCH
 from worker.models import Delivery, WebhookEndpoint
 from worker.store import projects
 from worker.store.endpoints import several as endpoints_of
@@ -224,7 +225,7 @@ def test_a_paused_endpoint_holds_up_no_other(engine: Engine, hooks: Hooks) -> No
 
 def test_what_has_to_wait_does_not_end_a_round(engine: Engine, hooks: Hooks) -> None:
     made = paused(engine, hooks)
-    submitted(engine, 2 * deliver.BATCH)
+    submitted(engine, 2 * BATCH)
     other = register(engine, hooks.url("/other"), "job.created")
     submitted(engine, 1)
 
