@@ -24,7 +24,9 @@ CALLS: dict[str, Call] = {
     "pick starts": lambda s, now: starts.startable(s, project_id="p", priority=1, now=now, closed=["x"], limit=32),
     "count in flight": lambda s, _: jobs.in_flight(s, factories.MODEL),
     "count queued": lambda s, _: jobs.queued(s),
-    "claim deliveries": lambda s, now: deliveries.claim(s, claim="c", now=now, until=now, limit=64, skip={"x"}),
+    "claim deliveries": lambda s, now: deliveries.claim(
+        s, claim="c", now=now, until=now, limit=64, skip=deliveries.Skip({"x"})
+    ),
     "prune jobs": lambda s, now: removals.old_jobs(s, now - timedelta(days=90), 500),
     "prune results": lambda s, now: results.expired(s, now, 500),
 }

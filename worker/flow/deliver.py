@@ -18,7 +18,7 @@ from worker.retry import rung
 from worker.states import PING
 from worker.store import audit, deliveries, endpoints
 from worker.store.audit import Actor
-from worker.store.deliveries import DELIVERED, EXHAUSTED, PENDING, Attempt, Outcome
+from worker.store.deliveries import DELIVERED, EXHAUSTED, NOBODY, PENDING, Attempt, Outcome, Skip
 from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
@@ -84,20 +84,19 @@ def _look(context: Context, sending: Round) -> None:
 
 def _send(context: Context, sending: Round) -> None:
     """Send what is claimed as far as each share goes, and give back what has waited too long for it."""
-    held, sending.held = sending.held, []
     late = []
-    for sent in held:
+    for sent in sending.take_held():
         if sending.has_room_for(sent.due):
             post = context.egress.post(sent.due.url, sent.due.body, sent.headers, sent_at=sent.at)
             sending.begin(context.loop.submit(post), sent)
         elif monotonic() < sent.since + HELD_S:
-            sending.held.append(sent)
+            sending.hold(sent)
         else:
             late.append(sent)
     _put_back(context, late)
 
 
-def _claim(context: Context, limit: int, enough: set[str]) -> tuple[int, list[Sent]]:
+def _claim(context: Context, limit: int, enough: Skip = NOBODY) -> tuple[int, list[Sent]]:
     """How many due deliveries were claimed, none of those that have enough; those that may go, with their headers."""
     now, claim, since = context.clock(), ids.token(), monotonic()
     until = now + timedelta(seconds=context.settings.claim_deliver_s)

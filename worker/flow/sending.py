@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic, perf_counter
 
-from worker.store.deliveries import Due
+from worker.store.deliveries import NOBODY, Due, Skip
 from worker.webhooks.reply import Reply, ReplyKind
 
 BATCH = 64
@@ -62,10 +62,14 @@ class Round:
     """Those under way that had not answered when others had."""
 
     held: list[Sent] = field(default_factory=list)
+    awaited_hosts: set[str] = field(default_factory=set)
+    awaited_projects: set[str] = field(default_factory=set)
+    """Whose share what is held waits for: at a host that has room, others need not wait for one project's."""
+
     looked_at: float = 0.0
     is_more_due: bool = True
-    passed_over: set[str] = field(default_factory=set)
-    """Hosts and projects that the last look took nothing for."""
+    passed_over: Skip = NOBODY
+    """Whom the last look took nothing for."""
 
     failures: dict[str, int] = field(default_factory=dict)
     """In a row, by host: who does nothing but fail must not take from others what it costs to be tried."""
@@ -74,7 +78,7 @@ class Round:
 
     def is_to_look(self) -> bool:
         """A claim for every delivery that is done would cost more than the deliveries."""
-        is_more_due = self.is_more_due or bool(self.passed_over - self.busy())
+        is_more_due = self.is_more_due or self._is_anyone_free()
         has_room = len(self.under_way) <= MOST - BATCH // 2
         return (is_more_due and has_room) or monotonic() >= self.looked_at + LOOK_AGAIN_S
 
@@ -93,13 +97,34 @@ class Round:
 
     def has_room_for(self, due: Due) -> bool:
         """Whether its host and its project have not their share under way."""
-        return self.hosts[due.host] < self._share(due.host) and self.projects[due.project_id] < OF_PROJECT
+        return self._has_room_at(due.host) and self.projects[due.project_id] < OF_PROJECT
 
-    def busy(self) -> set[str]:
+    def hold(self, sent: Sent) -> None:
+        """Keep this one until there is room for it."""
+        self.held.append(sent)
+        if self._has_room_at(sent.due.host):
+            self.awaited_projects.add(sent.due.project_id)
+        else:
+            self.awaited_hosts.add(sent.due.host)
+
+    def take_held(self) -> list[Sent]:
+        """All that was held, none of which is any more."""
+        held, self.held = self.held, []
+        self.awaited_hosts, self.awaited_projects = set(), set()
+        return held
+
+    def busy(self) -> Skip:
         """Hosts and projects that have enough, under way or waiting here."""
-        hosts = {host for host, number in self.hosts.items() if number >= self._share(host)}
+        hosts = {host for host in self.hosts if not self._has_room_at(host)}
         projects = {project_id for project_id, number in self.projects.items() if number >= OF_PROJECT}
-        return hosts | projects | {sent.due.host for sent in self.held}
+        return Skip(hosts | self.awaited_hosts, projects | self.awaited_projects)
+
+    def _is_anyone_free(self) -> bool:
+        """Whether one that was passed over has room by now."""
+        return any(set(passed) - set(busy) for passed, busy in zip(self.passed_over, self.busy(), strict=True))
+
+    def _has_room_at(self, host: str) -> bool:
+        return self.hosts[host] < self._share(host)
 
     def _share(self, host: str) -> int:
         failures = self.failures.get(host)

@@ -66,15 +66,25 @@ class Due:
         return self.number - self.earlier
 
 
+class Skip(NamedTuple):
+    """Of whom nothing is claimed. Apart: a host may be named as another's project."""
+
+    hosts: Collection[str] = ()
+    projects: Collection[str] = ()
+
+
+NOBODY = Skip()
+
+
 def claim(
-    session: Session, *, claim: str, now: datetime, until: datetime, limit: int, skip: Collection[str] = ()
+    session: Session, *, claim: str, now: datetime, until: datetime, limit: int, skip: Skip = NOBODY
 ) -> list[Due]:
-    """Claim up to `limit` deliveries that are due, but none of the hosts and projects to `skip`."""
+    """Claim up to `limit` deliveries that are due, but none of those to `skip`."""
     due = sa.select(col(Delivery.id)).where(
         sa.text("status = 'pending'"),
         col(Delivery.due_at) <= now,
-        col(Delivery.host).not_in(skip),
-        col(Delivery.project_id).not_in(skip),
+        col(Delivery.host).not_in(skip.hosts),
+        col(Delivery.project_id).not_in(skip.projects),
     )
     chosen = due.order_by(col(Delivery.due_at)).limit(limit).with_for_update(skip_locked=True).cte("due")
     chosen = chosen.prefix_with("MATERIALIZED", dialect="postgresql")

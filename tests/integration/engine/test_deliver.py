@@ -22,7 +22,7 @@ from worker.flow import deliver, secrets
 from worker.flow.sending import AHEAD, BATCH, PER_HOST, Round
 from worker.models import Delivery, Event, Job
 from worker.settings import DEFAULT_LADDER_S
-from worker.store import projects
+from worker.store import deliveries, projects
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
 
@@ -237,7 +237,7 @@ def test_many_receivers_that_hang_delay_nobody_else(engine: Engine, hooks: Hooks
 def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_all_gets_more(engine: Engine) -> None:
     many(engine, 9, "http://127.0.0.1:9/in", "dead")
     sending = Round()
-    _, sent = deliver._claim(engine.context, 64, set())
+    _, sent = deliver._claim(engine.context, 64)
 
     def room() -> int:
         """How many may be under way before the host has its share."""
@@ -253,6 +253,28 @@ def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_al
     assert room() == 1
     sending.note("dead", ReplyKind.OK)
     assert room() == AHEAD
+
+
+def test_what_waits_for_one_project_s_share_keeps_no_other_from_its_host(engine: Engine) -> None:
+    many(engine, 2, "http://127.0.0.1:9/in", "shared")
+    sending = Round()
+    _, (first, second) = deliver._claim(engine.context, 64)
+    elsewhere = replace(first, due=replace(first.due, host="elsewhere"))
+    while sending.has_room_for(elsewhere.due):
+        host = f"host{len(sending.under_way)}"
+        sending.begin(Future(), replace(first, due=replace(first.due, host=host)))
+
+    sending.hold(second)
+
+    assert sending.busy() == deliveries.Skip(set(), {engine.project_id})
+    assert sending.take_held() == [second]
+
+
+def test_a_host_that_has_the_name_of_a_project_keeps_it_from_nothing(engine: Engine) -> None:
+    many(engine, 2, "http://127.0.0.1:9/in", "receiver")
+
+    assert deliver._claim(engine.context, 1, deliveries.Skip(hosts={engine.project_id}))[0] == 1
+    assert deliver._claim(engine.context, 1, deliveries.Skip(projects={engine.project_id}))[0] == 0
 
 
 def test_what_waits_too_long_for_a_hanging_host_is_put_back(engine: Engine, hooks: Hooks) -> None:
@@ -307,7 +329,7 @@ def test_a_sender_killed_around_its_record_delivers_once_more_under_the_same_id(
 
 def test_a_sender_killed_after_its_claim_is_replaced_when_that_runs_out(engine: Engine, hooks: Hooks) -> None:
     ended(engine, hooks.url())
-    assert deliver._claim(engine.context, 64, set())[0] == 1
+    assert deliver._claim(engine.context, 64)[0] == 1
 
     assert engine.deliver() == {"delivered": 0, "failed": 0}
     engine.clock.advance(20)

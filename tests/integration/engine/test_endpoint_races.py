@@ -99,7 +99,7 @@ def test_a_group_that_is_recorded_one_by_one_stops_a_sick_endpoint_all_the_same(
     made = register(engine, hooks.url("/in"), "job.created")
     hooks.answers["/in"] = DOWN
     submitted(engine, 2)
-    _, sent = deliver._claim(engine.context, 64, set())
+    _, sent = deliver._claim(engine.context, 64)
     answered = [(one, Reply(ReplyKind.HTTP, 500)) for one in sent]
     age(engine, made, failures=health.BREAKS_AT)
 
@@ -186,7 +186,7 @@ def test_two_workers_make_one_try_at_a_paused_endpoint(engine: Engine, hooks: Ho
 
     def claim() -> int:
         barrier.wait(30)
-        return len(deliver._claim(engine.context, 3, set())[1])
+        return len(deliver._claim(engine.context, 3)[1])
 
     for _ in range(10):
         submitted(engine, 6)
@@ -201,7 +201,7 @@ def test_an_endpoint_is_disabled_once_whoever_saw_it_fail(engine: Engine, hooks:
     witness = register(engine, hooks.url("/witness"), "endpoint.disabled")
     submitted(engine, 2)
     age(engine, made, failing_since=engine.clock() - health.GIVES_UP_AFTER, failures=1)
-    sent = [deliver._claim(engine.context, 1, set())[1] for _ in range(2)]
+    sent = [deliver._claim(engine.context, 1)[1] for _ in range(2)]
     barrier = Barrier(2)
 
     def record(one: Any) -> set[str]:
@@ -221,7 +221,7 @@ def test_what_an_owner_changes_while_answers_are_recorded_stays(
 ) -> None:
     made = register(engine, hooks.url("/in"), "job.created")
     submitted(engine, 10)
-    _, sent = deliver._claim(engine.context, 64, set())
+    _, sent = deliver._claim(engine.context, 64)
     barrier = Barrier(2)
 
     def record() -> None:

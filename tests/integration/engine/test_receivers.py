@@ -270,7 +270,7 @@ def test_what_is_put_aside_while_its_endpoint_recovers_is_not_forgotten(engine: 
 
     def claim() -> None:
         barrier.wait(30)
-        deliver._claim(context, 64, set())
+        deliver._claim(context, 64)
 
     for _ in range(15):
         submitted(engine, 1)

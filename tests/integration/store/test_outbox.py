@@ -29,7 +29,9 @@ def add(store: Store, job_id: str, **values: Any) -> str:
         return factories.delivery(session, job, **values).id
 
 
-def claim(session: Session, name: str = "mine", limit: int = 64, skip: tuple[str, ...] = ()) -> list[str]:
+def claim(
+    session: Session, name: str = "mine", limit: int = 64, skip: deliveries.Skip = deliveries.NOBODY
+) -> list[str]:
     due = deliveries.claim(session, claim=name, now=NOW, until=UNTIL, limit=limit, skip=skip)
     return [one.id for one in due]
 
@@ -64,7 +66,7 @@ def test_hosts_that_are_skipped_leave_the_room_to_others(store: Store, job_id: s
         add(store, job_id, host="dead", due_at=NOW - timedelta(days=1))
     other = add(store, job_id)
 
-    assert store.write(claim, limit=1, skip=("dead",)) == [other]
+    assert store.write(claim, limit=1, skip=deliveries.Skip({"dead"})) == [other]
 
 
 def test_a_record_under_an_old_claim_changes_nothing(store: Store, job_id: str) -> None:
