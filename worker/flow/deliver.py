@@ -74,11 +74,15 @@ def _answered(sending: Round) -> list[tuple[Sent, Reply]]:
 def _look(context: Context, sending: Round) -> None:
     """Claim what is due, but nothing more for a host or project that has enough."""
     free = min(BATCH, MOST - len(sending.under_way))
-    enough = sending.busy()
-    claimed, sent = _claim(context, free, enough) if free > 0 else (0, [])
+    sending.passed_over = enough = sending.busy()
+    try:
+        claimed, sent = _claim(context, free, enough) if free > 0 else (0, [])
+    except Unavailable:
+        # Replies come in meanwhile, and shall be recorded as soon as that is possible.
+        log.warning("webhook.deliver", outcome="database_unavailable")
+        claimed, sent, sending.passed_over = 0, [], NOBODY
     sending.held += sent
     sending.is_more_due = claimed == free
-    sending.passed_over = enough
     sending.looked_at = monotonic()
 
 
@@ -126,8 +130,12 @@ def _put_back(context: Context, late: list[Sent], wait_s: float = BUSY_S) -> Non
     due_at = context.clock() + timedelta(seconds=wait_s)
     for claim in {sent.claim for sent in late}:
         names = [sent.due.id for sent in late if sent.claim == claim]
-        with context.database.write() as session:
-            deliveries.put_back(session, names, claim=claim, due_at=due_at)
+        try:
+            with context.database.write() as session:
+                deliveries.put_back(session, names, claim=claim, due_at=due_at)
+        except Unavailable:
+            # They are due again when their claims run out.
+            log.warning("webhook.deliver", outcome="database_unavailable", deliveries=names)
 
 
 def _record(context: Context, answered: Sequence[tuple[Sent, Reply]]) -> set[str]:

@@ -354,6 +354,40 @@ def test_a_database_away_at_the_record_means_a_second_delivery(engine: Engine, h
     assert one(engine, job_id).status == "delivered"
 
 
+def test_a_database_away_at_a_later_look_loses_no_reply(engine: Engine, hooks: Hooks) -> None:
+    job_id, held = ended(engine, hooks.url()), hooks.hold("/hook")
+    database = engine.between("database")
+
+    def away(*_: object) -> None:
+        if database.calls.count("write") == 2:
+            raise Unavailable("the database does not answer")
+
+    database.before["write"] = away
+    with ThreadPoolExecutor(1) as threads:
+        delivering = threads.submit(engine.deliver)
+        eventually(lambda: database.calls.count("write") >= 2)
+        held.set()
+
+        assert delivering.result(60) == {"delivered": 1, "failed": 0}
+
+    assert one(engine, job_id).status == "delivered"
+
+
+def test_a_database_away_when_something_is_put_back_ends_no_round(engine: Engine) -> None:
+    many(engine, 1, "http://127.0.0.1:9/in", "dead")
+    _, (sent,) = deliver._claim(engine.context, 64)
+
+    def away(*_: object) -> None:
+        raise Unavailable("the database does not answer")
+
+    database = engine.between("database")
+    database.before["write"] = away
+    deliver._put_back(engine.context, [sent])
+
+    assert database.calls == ["write"]
+    assert [row.claim for row in engine.rows(Delivery)] == [sent.claim]
+
+
 def test_during_a_rotation_both_secrets_sign(engine: Engine, hooks: Hooks) -> None:
     old = secrets.current(engine.context, engine.project_id)
     new = secrets.rotate(engine.context, engine.project_id)
