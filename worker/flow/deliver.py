@@ -90,21 +90,24 @@ def _send(context: Context, sending: Round) -> None:
     """Send what is claimed as far as each share goes, and give back what has waited too long for it."""
     late = []
     for sent in sending.take_held():
-        if sending.has_room_for(sent.due):
+        if monotonic() >= sent.since + HELD_S:
+            late.append(sent)
+        elif sending.has_room_for(sent.due):
             post = context.egress.post(sent.due.url, sent.due.body, sent.headers, sent_at=sent.at)
             sending.begin(context.loop.submit(post), sent)
-        elif monotonic() < sent.since + HELD_S:
-            sending.hold(sent)
         else:
-            late.append(sent)
+            sending.hold(sent)
     _put_back(context, late)
 
 
 def _claim(context: Context, limit: int, enough: Skip = NOBODY) -> tuple[int, list[Sent]]:
     """How many due deliveries were claimed, none of those that have enough; those that may go, with their headers."""
-    now, claim, since = context.clock(), ids.token(), monotonic()
-    until = now + timedelta(seconds=context.settings.claim_deliver_s)
+    claim = ids.token()
     with context.database.write() as session:
+        # Begun first: a claim must not have run for as long as SQLite's lock was waited for.
+        session.connection()
+        now, since = context.clock(), monotonic()
+        until = now + timedelta(seconds=context.settings.claim_deliver_s)
         claimed = deliveries.claim(session, claim=claim, now=now, until=until, limit=limit, skip=enough)
         admitted = receivers.admit(context, session, claimed, claim, now)
     sent = [Sent(one.due, _headers(one, now), claim, now, since, one.is_disabled) for one in admitted]

@@ -295,6 +295,18 @@ def test_what_waits_too_long_for_a_hanging_host_is_put_back(engine: Engine, hook
     assert {row.due_at for row in rows} == {engine.clock() + timedelta(seconds=deliver.BUSY_S)}
 
 
+def test_what_was_held_too_long_is_put_back_though_there_is_room_by_now(engine: Engine) -> None:
+    """Or its attempt would outlive its claim, and another worker send it at the same time."""
+    many(engine, 1, "http://127.0.0.1:9/in", "slow")
+    _, (sent,) = deliver._claim(engine.context, 64)
+    sending = Round(held=[replace(sent, since=sent.since - deliver.HELD_S)])
+
+    deliver._send(engine.context, sending)
+
+    assert (sending.under_way, sending.held) == ({}, [])
+    assert [row.claim for row in engine.rows(Delivery)] == [None]
+
+
 def test_one_receiver_gets_all_of_a_long_backlog_in_one_go(engine: Engine, hooks: Hooks) -> None:
     many(engine, 200, hooks.url("/hook"), "127.0.0.1")
 
