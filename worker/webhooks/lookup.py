@@ -17,8 +17,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from worker.webhooks.slots import Slots
 
-THREADS, OF_ZONE = 256, 8
+THREADS, OF_ZONE = 128, 8
 """The threads exist only while lookups hang."""
+
+SHARED = frozenset({"ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "mil", "ne", "net", "nom", "or", "org"})
+"""What many country codes sell names below, as in co.uk: no list of public suffixes, but the usual ones."""
 
 
 class Resolver(Protocol):
@@ -97,7 +100,7 @@ class SystemResolver:
 def zone(host: str) -> str:
     """The part of a name that one owner has, as well as it can be told without a list of public suffixes."""
     labels = host.split(".")
-    is_shared = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3  # as in co.uk
+    is_shared = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in SHARED
     return ".".join(labels[-3:] if is_shared else labels[-2:])
 
 
