@@ -17,10 +17,10 @@ BATCH = 64
 
 LOOK_AGAIN_S = 0.5
 
-MOST, OF_PROJECT = 160, 128
+MOST, OF_PROJECT = 128, 96
 """Deliveries under way at once, and those of one project: each may take its full timeout, and others must not wait.
 
-A worker has several such rounds; all of them together stay below the usual limit of 1,024 open files.
+A worker has four such rounds; with lookups and polls, they stay below the usual limit of 1,024 open files.
 """
 
 PER_HOST = 8
