@@ -19,7 +19,7 @@ from worker.models import (
     JobInput,
     Result,
 )
-from worker.states import TERMINAL, Status
+from worker.states import EVENTS, TERMINAL, Status
 from worker.store.deliveries import CANCELLED
 from worker.store.waiting import OPEN
 
@@ -41,6 +41,7 @@ def job(session: Session, job_id: str) -> None:
 
 def jobs(session: Session, job_ids: Collection[str]) -> None:
     """Forget jobs and everything that belongs to them."""
+    session.execute(sa.select(col(Job.id)).where(col(Job.id).in_(job_ids)).with_for_update())
     session.execute(sa.delete(Delivery).where(col(Delivery.job_id).in_(job_ids)))
     _forget(session, job_ids)
 
@@ -67,11 +68,14 @@ def old_jobs(session: Session, before: datetime, limit: int) -> list[str]:
 
 def results(session: Session, job_ids: Collection[str]) -> None:
     """Forget the results of these jobs, and what else was kept of them: told to receivers, seen on the way."""
+    # The jobs first, as everybody does who locks them: their owners may delete them meanwhile.
+    seen = sa.update(Job).where(col(Job.id).in_(job_ids)).values(thought=None)
+    session.execute(seen, execution_options=UNSYNCED)
     session.execute(sa.delete(Result).where(col(Result.job_id).in_(job_ids)))
     told = sa.update(Event).where(col(Event.job_id).in_(job_ids), col(Event.payload).is_not(None), ~_is_on_its_way())
     session.execute(told.values(payload=None), execution_options=UNSYNCED)
-    seen = sa.update(Job).where(col(Job.id).in_(job_ids)).values(thought=None, required_action=sa.null())
-    session.execute(seen, execution_options=UNSYNCED)
+    asked = sa.update(Event).where(col(Event.job_id).in_(job_ids), col(Event.type) == EVENTS[Status.REQUIRES_ACTION])
+    session.execute(asked.values(data=_without(session, "required_action")), execution_options=UNSYNCED)
 
 
 def old_payloads(session: Session, before: datetime, limit: int) -> list[str]:
@@ -121,6 +125,13 @@ def _living(session: Session, job_ids: Sequence[str]) -> set[str]:
     """Those of these jobs that are still there."""
     parts = (job_ids[start : start + IDS_AT_ONCE] for start in range(0, len(job_ids), IDS_AT_ONCE))
     return {one for part in parts for one in session.scalars(sa.select(col(Job.id)).where(col(Job.id).in_(part)))}
+
+
+def _without(session: Session, name: str) -> sa.ColumnElement[Any]:
+    """The data of an event but for one field."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sa.func.json_remove(col(Event.data), f"$.{name}", type_=sa.JSON())
+    return col(Event.data).op("-")(sa.literal(name, sa.String()))
 
 
 def _is_on_its_way() -> sa.Exists:

@@ -1,16 +1,21 @@
 """What is forgotten when its time is over, and what is kept although it is old."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+import sqlalchemy as sa
 from sqlmodel import Session, select
 
 from tests import factories
 from tests.factories import DAY, NOW
 from tests.integration.store.conftest import Store
+from tests.waiting import eventually
 from worker import ids
 from worker.models import Delivery, DeliveryAttempt, Event, Idempotency, Job, Result
-from worker.store import removals, results, submissions
+from worker.store import jobs, removals, results, submissions
 
 OLD = NOW - 100 * DAY
 LIMIT = 100
@@ -120,3 +125,47 @@ def test_an_idempotency_key_lives_as_long_as_its_job(store: Store) -> None:
         "of a live job",
         "of a job just deleted",
     }
+
+
+def test_what_was_asked_goes_from_the_events_with_the_result(store: Store) -> None:
+    job_id = store.add(status="completed", finished_at=NOW)
+    calls = {"type": "function_calls", "function_calls": [{"id": "c", "name": "look", "arguments": {"at": "secret"}}]}
+    asked = {"status": "requires_action", "turn": 1, "required_action": calls}
+    with store.database.write() as session:
+        row: dict[str, Any] = {"id": ids.new("evt"), "project_id": store.project_id, "job_id": job_id, "sequence": 1}
+        session.add(Event(**row, type="job.requires_action", created_at=NOW, data=asked))
+
+    store.write(removals.results, [job_id])
+
+    assert [event.data for event in store.events(job_id)] == [{"status": "requires_action", "turn": 1}]
+
+
+@pytest.mark.parametrize("prune", [removals.results, removals.jobs])
+def test_pruning_and_an_owner_who_deletes_the_same_job_wait_for_each_other(
+    store: Store, prune: Callable[[Session, list[str]], None]
+) -> None:
+    job_id = store.add(status="completed", finished_at=OLD)
+    add_result(store, job_id)
+    with store.database.write() as session:
+        factories.delivery(session, session.get_one(Job, job_id), status="delivered")
+    pruner = store.open()
+
+    def run() -> None:
+        with pruner.write() as session:
+            prune(session, [job_id])
+
+    def waits() -> int:
+        with store.database.read() as session:
+            waiting: int = session.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one()
+        return waiting
+
+    with ThreadPoolExecutor(1) as threads:
+        with store.database.write() as session:
+            jobs.locked(session, job_id)
+            pruning = threads.submit(run)
+            if not store.database.is_sqlite:
+                eventually(waits)
+            removals.job(session, job_id)
+        pruning.result(30)
+
+    assert store.events(job_id) == []
