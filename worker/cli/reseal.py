@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from worker.database import Database
     from worker.store.sealings import Document
 
-BATCH = 50
+BATCH, ENOUGH_BYTES = 50, 4 * 1024 * 1024
+"""In one transaction."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +40,6 @@ def _rewritten(database: "Database", table: "Document") -> int:
     done, found = 0, [("", 0)]
     while found:
         with database.write() as session:
-            found = sealings.rewrite(session, table, after=found[-1], limit=BATCH)
+            found = sealings.rewrite(session, table, after=found[-1], limit=BATCH, enough_bytes=ENOUGH_BYTES)
         done += len(found)
     return done

@@ -41,15 +41,24 @@ def signing(session: Session, limit: int) -> list[bytes]:
     return [*newest, *session.scalars(sa.select(col(Project.webhook_secret)).limit(limit))]
 
 
-def rewrite(session: Session, table: Document, *, after: tuple[str, int], limit: int) -> list[tuple[str, int]]:
-    """Write the next documents after a (job, turn) as they are, sealed by the present key; gives back which."""
+def rewrite(
+    session: Session, table: Document, *, after: tuple[str, int], limit: int, enough_bytes: int
+) -> list[tuple[str, int]]:
+    """Write the next documents after a (job, turn) as they are, sealed by the present key; gives back which.
+
+    No more once they come to `enough_bytes`: nobody else writes to SQLite meanwhile.
+    """
     place, column = (col(table.job_id), col(table.turn)), getattr(table, DOCUMENTS[table])
     rows = sa.select(*place).where(sa.tuple_(*place) > after).order_by(*place).limit(limit)
     found = [(row.job_id, row.turn) for row in session.execute(rows)]
-    for job_id, turn in found:
+    size = 0
+    for number, (job_id, turn) in enumerate(found, 1):
         # One by one: each may have 20 MB.
         mine = (col(table.job_id) == job_id, col(table.turn) == turn)
         body = session.execute(sa.select(column).where(*mine).with_for_update()).scalar_one_or_none()
         if body is not None:
             session.execute(sa.update(table).where(*mine).values({column: body}))
+            size += len(body)
+        if size >= enough_bytes:
+            return found[:number]
     return found

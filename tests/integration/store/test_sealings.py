@@ -88,7 +88,7 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
             found = [("", 0)]
             while found:
                 with database.write() as session:
-                    found = sealings.rewrite(session, table, after=found[-1], limit=2)
+                    found = sealings.rewrite(session, table, after=found[-1], limit=2, enough_bytes=10_000)
 
     assert sealed >= 3
     with keyed(store, NEW) as database, database.read() as session:
@@ -118,3 +118,18 @@ def test_every_column_of_bytes_is_known_to_be_sealed_or_to_hold_no_secret() -> N
 
     assert documents == {f"{table.__tablename__}.{name}" for table, name in sealings.DOCUMENTS.items()}
     assert columns.keys() - documents == secrets | DOCUMENTS
+
+
+@pytest.mark.parametrize(("enough_bytes", "at_once"), [(1, 1), (len(BODY) + 1, 2), (10_000, 3)])
+def test_a_transaction_reseals_so_many_documents_as_come_to_enough(
+    store: Store, enough_bytes: int, at_once: int
+) -> None:
+    """For nobody else writes to SQLite meanwhile, and a document may be megabytes."""
+    job_ids = sorted(store.add_all([{}] * 4))
+    with keyed(store, NEW) as database, database.write() as session:
+        session.add_all([JobInput(job_id=job_id, turn=1, body=BODY) for job_id in job_ids])
+        session.flush()
+
+        found = sealings.rewrite(session, JobInput, after=("", 0), limit=3, enough_bytes=enough_bytes)
+
+    assert found == [(job_id, 1) for job_id in job_ids[:at_once]]
