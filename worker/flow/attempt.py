@@ -33,9 +33,6 @@ RECORD_FOR = timedelta(minutes=5)
 RECORD_EVERY_S = 1.5
 """How long such tries lie apart at most: well within the grace of an unconfirmed create."""
 
-ORPHAN_OF = "orphan/"
-"""Before the id of an interaction that is to be cancelled: deleting it, as a job's owner may want, is another thing."""
-
 TOO_SOON, TOO_SOON_TRIES = "failed_precondition", 8
 """What a create is told that builds on an interaction which still runs, and how often it is tried again: for minutes.
 
@@ -147,7 +144,7 @@ def _answered(one: Attempt, is_orphan: bool, asked_at: datetime) -> Answered:  #
 
 def _leave(session: Session, orphans: Sequence[Attempt], now: datetime) -> None:
     """Another attempt already runs, or the job has ended: nobody will use these interactions, so they are stopped."""
-    leftovers.add(session, [(leftovers.ORPHAN, ORPHAN_OF + one.created.upstream_id) for one in orphans], now)
+    leftovers.add(session, [(leftovers.ORPHAN, leftovers.ORPHAN_OF + one.created.upstream_id) for one in orphans], now)
     for one in orphans:
         count("nightdesk_orphans_total")
         log.warning("orphan", job_id=one.job_id, interaction_id=one.created.upstream_id)

@@ -8,7 +8,6 @@ from sqlmodel import Session
 from worker.context import Context
 from worker.errors import ArtifactStoreError, Conflict, NotFound
 from worker.flow import cancel, usage
-from worker.flow.attempt import ORPHAN_OF
 from worker.models import Leftover
 from worker.retry import LATE_USAGE_S, LEFT, ORPHANED
 from worker.states import TERMINAL
@@ -70,7 +69,7 @@ def clear(context: Context, left: Leftover) -> bool:
         if done or left.tries >= MAX_TRIES:
             leftovers.gone(session, left.name)
             if left.kind == leftovers.ORPHAN:
-                _follow(session, left.name.removeprefix(ORPHAN_OF), now)
+                _follow(session, left.name.removeprefix(leftovers.ORPHAN_OF), now)
         else:
             due_at = _next(context, left, now)
             leftovers.later(session, left.name, tries=left.tries + 1, due_at=due_at)
@@ -98,7 +97,7 @@ def _is_removed(context: Context, left: Leftover) -> bool:
     if left.kind in (leftovers.INTERACTION, leftovers.OWING):
         return context.gemini.delete(left.name)
     if left.kind == leftovers.ORPHAN:
-        return context.gemini.cancel(left.name.removeprefix(ORPHAN_OF)).kind in cancel.ANSWERED
+        return context.gemini.cancel(left.name.removeprefix(leftovers.ORPHAN_OF)).kind in cancel.ANSWERED
     try:
         context.artifacts.remove(left.name)
     except ArtifactStoreError:

@@ -12,6 +12,9 @@ from sqlmodel import Session, col
 from worker.models import Leftover
 
 INTERACTION, ARTIFACTS, ORPHAN = "interaction", "artifacts", "orphan"
+ORPHAN_OF = "orphan/"
+"""Before the id of an interaction that is to be cancelled: deleting it, as a job's owner may want, is another thing."""
+
 OWING = "owing"
 """An interaction, too: of which it is not known yet what it used."""
 
@@ -25,8 +28,9 @@ def add(session: Session, found: Iterable[tuple[str, str]], due_at: datetime) ->
 
 
 def is_left(session: Session, name: str) -> bool:
-    """Whether this is to be removed."""
-    return session.execute(sa.select(col(Leftover.name)).where(col(Leftover.name) == name)).first() is not None
+    """Whether this is to be removed, or is an orphan that is to be stopped."""
+    names = (name, ORPHAN_OF + name)
+    return session.execute(sa.select(col(Leftover.name)).where(col(Leftover.name).in_(names))).first() is not None
 
 
 def take(session: Session, now: datetime, until: datetime) -> Leftover | None:

@@ -241,6 +241,11 @@ def test_what_a_create_made_that_was_answered_after_its_job_was_deleted_goes_too
     made = engine.context.gemini.create(build({"model": MODEL, "input": CANARY})).result(30)
 
     attempt.attach(engine.context, [Attempt("job_that_was_deleted", "its_token", made)])
+    asked = Order(engine.project_id, (), "/v1/jobs/adopt")
+    with pytest.raises(Invalid, match="no such interaction"):
+        adopt.take_over(
+            engine.context, adopt.Asked(order=asked, fields={"interaction_id": made.upstream_id}, is_admin=True)
+        )
     for _ in range(3):
         engine.pass_time(150)
         engine.sweep()
