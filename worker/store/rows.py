@@ -5,7 +5,7 @@ One parameter, however many rows there are, so that a statement is compiled and 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -19,6 +19,9 @@ POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 DOCUMENT_BYTES = 16 * 1024 * 1024
 """About what one document holds at most: PostgreSQL reads it whole."""
+
+LARGE_BYTES = 1024 * 1024
+"""What a column of bytes may have at most to travel so."""
 
 
 def given(session: Session, columns: Iterable[sa.ColumnClause[Any]], rows: Sequence[Mapping[str, Any]]) -> sa.CTE:
@@ -42,13 +45,18 @@ def insert(session: Session, model: Any, rows: Sequence[Mapping[str, Any]]) -> N
     if connection.dialect.name != "postgresql":
         connection.execute(sa.insert(model.__table__), rows)
         return
-    # Each row as parameters of its own costs the client three times as much.
-    statement = _inserting(model.__table__, tuple(rows[0]))
-    for document in _documents(connection.dialect, model.__table__.c, rows):
-        connection.execute(statement, {"rows": document})
+    large, small = ([row for row in rows if _is_large(row) is wanted] for wanted in (True, False))
+    if large:
+        # In a document it would be in memory several times, twice as long.
+        connection.execute(sa.insert(model.__table__), large)
+    if small:
+        # Each row as parameters of its own costs the client three times as much.
+        statement = _inserting(model.__table__, tuple(small[0]))
+        for document in _documents(connection.dialect, model.__table__.c, small):
+            connection.execute(statement, {"rows": document})
 
 
-@cache
+@lru_cache(64)
 def _inserting(table: sa.Table, names: tuple[str, ...]) -> sa.TextClause:
     fields = ", ".join(f"{name} {table.c[name].type.compile(POSTGRES)}" for name in names)
     columns, source = ", ".join(names), f"json_to_recordset(CAST(:rows AS json)) AS r({fields})"
@@ -68,6 +76,10 @@ def _documents(dialect: sa.Dialect, columns: Any, rows: Sequence[Mapping[str, An
             some, size = [], 0
     if some:
         yield f"[{b','.join(some).decode()}]"
+
+
+def _is_large(row: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, bytes) and len(value) > LARGE_BYTES for value in row.values())
 
 
 def _hex(value: bytes) -> str:

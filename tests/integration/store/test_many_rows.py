@@ -59,12 +59,14 @@ def test_what_is_sealed_is_so_in_a_crowd_too(store: Store) -> None:
 
 
 def test_more_than_one_document_s_worth_is_written_whole(store: Store) -> None:
-    names = store.add_all([{}] * 3)
-    large = BODY * (rows.DOCUMENT_BYTES // len(BODY) // 3)
+    most = BODY * (rows.LARGE_BYTES // len(BODY))
+    # In hexadecimal digits each is twice as long; one is too large for a document.
+    bodies = dict.fromkeys(store.add_all([{}] * (rows.DOCUMENT_BYTES // len(most) // 2 + 1)), most)
+    bodies |= dict.fromkeys(store.add_all([{}]), 2 * most)
 
-    store.write(rows.insert, JobInput, [{"job_id": name, "turn": 1, "body": large} for name in names])
+    store.write(rows.insert, JobInput, [{"job_id": name, "turn": 1, "body": body} for name, body in bodies.items()])
 
-    assert store.read(jobs.bodies, [(name, 1) for name in names]) == dict.fromkeys(names, large)
+    assert store.read(jobs.bodies, [(name, 1) for name in bodies]) == bodies
 
 
 def test_a_row_with_a_naive_time_is_refused(store: Store) -> None:
