@@ -17,7 +17,6 @@ from worker.telemetry import log
 
 CONCURRENCY = 32
 
-
 BROKEN_EXIT = 1
 """Exit status of a worker that ended unasked; Celery would let it end as if all were well."""
 

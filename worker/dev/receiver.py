@@ -25,7 +25,7 @@ from worker.vault import Vault
 
 KEPT = 100
 SECRETS = 1_000
-"""So many are tried at most, those of the newest endpoints first."""
+"""So many of the newest endpoints are tried, and then as many of the projects."""
 
 MAX_BODY = 2 * 1024 * 1024
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}

@@ -1,6 +1,7 @@
 """Secrets in rotation: which sign now, and what becomes of one that is replaced.
 
-Old secrets lie sealed together, so that each signs along for its whole OVERLAP, however soon the next is replaced.
+Old secrets lie sealed together, so that each signs along for its whole OVERLAP, however soon the next is replaced,
+unless more than MOST_OLD are within it.
 """
 
 from datetime import datetime, timedelta
