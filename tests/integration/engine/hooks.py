@@ -33,7 +33,7 @@ class Say:
 
 
 class Hooks:
-    """For `with`. Each path gives its answers in turn, the last one for ever; `hold` keeps a path from answering."""
+    """For `with`. Each path gives its answers in turn, the last one for ever; `hold` keeps a path from giving them."""
 
     def __init__(self) -> None:
         self.got: list[Got] = []
@@ -76,10 +76,10 @@ class Hooks:
                 path = self.path.partition("?")[0]
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 hooks.got.append(Got(path, {name.lower(): value for name, value in self.headers.items()}, body))
-                if path in hooks.held:
-                    hooks.held[path].wait(30)
                 answers = hooks.answers[path]
                 say = answers.pop(0) if len(answers) > 1 else answers[0]
+                if path in hooks.held:
+                    hooks.held[path].wait(30)
                 self.send_response(say.status)
                 for name, value in {"Content-Length": str(len(say.body)), **say.headers}.items():
                     self.send_header(name, value)
