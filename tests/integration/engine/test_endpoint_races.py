@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.integration.engine.engine import Engine
 from tests.integration.engine.hooks import Hooks, Say
-from tests.integration.engine.test_receivers import (
+from tests.integration.engine.receiving import (
     DOWN,
     age,
     change,
