@@ -40,10 +40,15 @@ class Audience:
             await loop.create_connection(lambda: _Watcher(self, run, request), str(parts.hostname), parts.port or 80)
 
     async def until(self, begun: int = 0, left: int = 0, frames: int = 1, within_s: float = 120) -> None:
-        """Wait until so many streams have begun, so many have ended, and so many live events have come."""
+        """Wait until so many streams have begun, so many have ended, and so many live events have come, if any will."""
         async with asyncio.timeout(within_s):
-            while self.begun < begun or self.left < left or self.frames < frames:  # noqa: ASYNC110 - many conditions
+            while self.begun < begun or self.left < left or (self.frames < frames and self.is_attended):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+
+    @property
+    def is_attended(self) -> bool:
+        """Whether anybody is there yet, or still."""
+        return not self.begun or self.left < self.begun
 
     def late_s(self, first: "Audience") -> list[float]:
         """How much later than at another audience each event arrived, for each watcher."""
