@@ -24,7 +24,7 @@ from worker.telemetry import crashed, log, tell
 AT_ONCE = 32
 """Creates of one round that may be under way: what a sudden death can leave unconfirmed."""
 
-GROUP_S = 0.03
+GROUP_S = 0.12
 """How long an answer waits for company before it is recorded."""
 
 LOOK_S = 0.25
