@@ -5,7 +5,6 @@ total timeout that no dripping body outlives. No SDK or HTTP exception leaves th
 anything that the API or a prompt said.
 """
 
-import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Awaitable, Callable
@@ -98,7 +97,6 @@ class Gemini:
         self._connections = connections
         self._create_503: Create503 = create_503
         self._lock = threading.Lock()
-        self._turn = asyncio.Lock()
         self._client: Any = None
 
     def create(self, request: CreateRequest) -> Future[Created]:
@@ -119,11 +117,6 @@ class Gemini:
             answer: Awaitable[Any] = calls.create(request=request.typed, extra_body=request.payload)
             return answer
 
-        # The SDK builds a request for milliseconds, before it first waits: of a crowd that begins at once, none would
-        # be sent before all were built, and then nothing would be built until they are answered. Who is in line has
-        # sent nothing, so that the timeout does not count yet.
-        async with self._turn:
-            await asyncio.sleep(0)
         reply = await talk(client, call, self._timeouts.create_s)
         if reply.refusal is not None:
             raise create_error(reply.refusal, create_503=self._create_503)

@@ -2,8 +2,6 @@
 
 import socket
 import time
-from collections import UserDict
-from collections.abc import KeysView
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from worker.errors import CreateLost, CreateRefused, CreateRejected, UpstreamErr
 from worker.gemini.access import Access
 from worker.gemini.client import Created, Gemini
 from worker.gemini.loop import LoopThread
-from worker.gemini.request import CreateRequest, build
+from worker.gemini.request import build
 
 PROMPT = "the secret of the old mill"
 REQUEST = build({"model": "gemini-3.8-flash", "input": PROMPT})
@@ -223,31 +221,6 @@ def test_a_create_after_the_loop_has_stopped_was_surely_not_sent(access: Access)
     gemini.close()
 
     assert type(refusal) is CreateRefused
-
-
-class Watchful(UserDict[str, Any]):
-    """A payload that knows how many requests had come when it was built into one."""
-
-    def __init__(self, stub: Stub) -> None:
-        super().__init__(REQUEST.payload)
-        self.stub = stub
-        self.come = 0
-
-    def keys(self) -> KeysView[str]:
-        self.come = len(self.stub.requests)
-        return super().keys()
-
-
-def test_of_a_crowd_the_first_are_sent_before_the_last_are_built(loop: LoopThread, access: Access, stub: Stub) -> None:
-    stub.will(wire.says(200, ACCEPTED))
-    gemini = Gemini(access, loop)
-    payloads = [Watchful(stub) for _ in range(32)]
-
-    made = [gemini.create(CreateRequest(REQUEST.typed, payload)) for payload in payloads]
-
-    assert {one.result(30) for one in made} == {Created("v1_abc", "in_progress")}
-    gemini.close()
-    assert payloads[-1].come > 0
 
 
 def test_retry_after_is_told_and_not_obeyed(gemini: Gemini, stub: Stub) -> None:
