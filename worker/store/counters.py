@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import Counter
+from worker.store import rows
 
 
 def add(session: Session, amounts: Mapping[tuple[str, str], float]) -> None:
     """Add to each counter, named by (name, labels as JSON)."""
     if not amounts:
         return
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    rows = [{"name": name, "labels": labels, "value": value} for (name, labels), value in sorted(amounts.items())]
-    statement = insert(Counter).values(rows)
+    found = [{"name": name, "labels": labels, "value": value} for (name, labels), value in sorted(amounts.items())]
+    statement = rows.insert_into(session, Counter).values(found)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["name", "labels"], set_={"value": col(Counter.value) + statement.excluded.value}

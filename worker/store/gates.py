@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import Gate
+from worker.store import rows
 
 KEY = "the key"
 POLL = "the polls"
@@ -28,8 +28,7 @@ def get(session: Session, targets: Iterable[str]) -> list[Gate]:
 
 def lock(session: Session, target: str) -> Gate:
     """The gate of a target, made if it has none and locked until the end of the transaction."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    made = insert(Gate).values(target=target, paused=False, closings=0).on_conflict_do_nothing()
+    made = rows.insert_into(session, Gate).values(target=target, paused=False, closings=0).on_conflict_do_nothing()
     session.execute(made)
     found = sa.select(Gate).where(col(Gate.target) == target).with_for_update()
     return session.scalars(found.execution_options(populate_existing=True)).one()

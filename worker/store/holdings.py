@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import Holding
+from worker.store import rows
 
 T = TypeVar("T")
 
@@ -28,11 +28,10 @@ class Held(NamedTuple):
 
 def hold(session: Session, found: Iterable[Held], now: datetime) -> None:
     """Note whose these are, of equal names the first; what is held already stays its owner's, for as long as asked."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     # Each name once, in one order: two who note the same names must not wait for each other.
     by_name = {one.name: one for one in reversed(list(found))}
     for some in _some(sorted(by_name.values())):
-        held = insert(Holding).values([one._asdict() | {"created_at": now} for one in some])
+        held = rows.insert_into(session, Holding).values([one._asdict() | {"created_at": now} for one in some])
         mine = col(Holding.project_id) == held.excluded.project_id
         is_longer = sa.and_(mine, col(Holding.expires_at) < held.excluded.expires_at)
         longer = {"expires_at": held.excluded.expires_at}

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import Interaction, Job
@@ -58,10 +57,9 @@ def add(session: Session, claimed: Sequence[Job], now: datetime) -> None:
 
 def adopt(session: Session, job: Job, token: str, *, upstream_id: str, status: str, now: datetime) -> bool:
     """The row of an interaction that was made elsewhere: no POST of ours. False: some job has it already."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     values = {"token": token, "job_id": job.id, "turn": job.turn, "attempt": job.attempt, "created_at": now}
     values |= {"answered_at": now, "upstream_id": upstream_id, "status": status, "orphan": False}
-    taken = insert(Interaction).values(values).on_conflict_do_nothing(index_elements=["upstream_id"])
+    taken = rows.insert_into(session, Interaction).values(values).on_conflict_do_nothing(index_elements=["upstream_id"])
     return session.execute(taken.returning(col(Interaction.token))).first() is not None
 
 

@@ -3,18 +3,19 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import Moment
+from worker.store import rows
 
 SWEEP, CONSUMED, UPSTREAM, PRUNE = "sweep", "consumed", "upstream", "prune"
 
 
 def win(session: Session, name: str, *, now: datetime, before: datetime) -> bool:
     """Whether the caller is the one to act: true for one caller since `before`."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    first = insert(Moment).values(name=name, at=now).on_conflict_do_nothing().returning(col(Moment.name))
+    first = (
+        rows.insert_into(session, Moment).values(name=name, at=now).on_conflict_do_nothing().returning(col(Moment.name))
+    )
     if session.execute(first).first() is not None:
         return True
     later = sa.update(Moment).where(col(Moment.name) == name, col(Moment.at) <= before).values(at=now)
@@ -23,8 +24,7 @@ def win(session: Session, name: str, *, now: datetime, before: datetime) -> bool
 
 def note(session: Session, name: str, now: datetime) -> None:
     """It happened now."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    noted = insert(Moment).values(name=name, at=now)
+    noted = rows.insert_into(session, Moment).values(name=name, at=now)
     later = col(Moment.at) < noted.excluded.at
     session.execute(noted.on_conflict_do_update(index_elements=["name"], set_={"at": noted.excluded.at}, where=later))
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-from sqlmodel import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel
 
 from worker.models import Sealed, UtcDateTime
 
@@ -35,6 +35,11 @@ def given(session: Session, columns: Iterable[sa.ColumnClause[Any]], rows: Seque
         source = f"SELECT {fields} FROM json_each(:rows)"  # noqa: S608 - constants
     named = [sa.column(column.name, column.type) for column in columns]
     return sa.text(source).bindparams(rows=_document(rows)).columns(*named).cte("given")
+
+
+def insert_into(session: Session, model: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT of this database's dialect, which can say what becomes of a conflict."""
+    return sqlite.insert(model) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(model)
 
 
 def insert(session: Session, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import Idempotency, Job, JobInput
@@ -24,8 +23,7 @@ def reserve(session: Session, entry: Idempotency) -> Idempotency | None:
 
     On PostgreSQL a racing request waits here until the first has committed or failed.
     """
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(Idempotency).values(entry.model_dump()).on_conflict_do_nothing()
+    statement = rows.insert_into(session, Idempotency).values(entry.model_dump()).on_conflict_do_nothing()
     if session.execute(statement.returning(col(Idempotency.key))).first() is not None:
         return None
     return session.get(Idempotency, (entry.project_id, entry.path, entry.key), populate_existing=True)

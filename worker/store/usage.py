@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from worker.models import UsageEntry
@@ -62,10 +61,9 @@ def record(session: Session, entries: Sequence[dict[str, Any]]) -> None:
     """Write these entries, each with every column, in one statement; one that was written before is replaced."""
     if not entries:
         return
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     given = rows.given(session, ENTRY, entries)
     # The condition tells SQLite where the SELECT ends and the clause about conflicts begins.
-    statement = insert(UsageEntry).from_select(ENTRY.keys(), sa.select(*given.c).where(sa.true()))
+    statement = rows.insert_into(session, UsageEntry).from_select(ENTRY.keys(), sa.select(*given.c).where(sa.true()))
     replaced = {name: statement.excluded[name] for name in TOKENS}
     session.execute(statement.on_conflict_do_update(index_elements=["token"], set_=replaced))
 
