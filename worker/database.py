@@ -57,19 +57,24 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction: committed at the end of the block, rolled back by any error."""
-        with _reachable(), Session(self.engine, expire_on_commit=False, autoflush=False) as session, session.begin():
+        with _reachable(), _session(self.engine) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """To read from, on SQLite one snapshot, on PostgreSQL one for each statement; never for writing."""
-        with _reachable(), Session(self.reader, expire_on_commit=False, autoflush=False) as session:
+        with _reachable(), _session(self.reader) as session:
             yield session
 
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
         self.reader.dispose()
+
+
+def _session(engine: sa.Engine) -> Session:
+    # A statement that changes rows shall not look for them among the objects that were read before.
+    return Session(engine, expire_on_commit=False, autoflush=False, execution_options={"synchronize_session": False})
 
 
 @contextmanager

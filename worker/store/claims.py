@@ -65,7 +65,7 @@ def cancel(session: Session, job_id: str, *, claim: str, now: datetime, until: d
         .where(col(Job.id) == job_id, sa.text(f"({CANCELLABLE})"), col(Job.due_at) <= now)
         .values(claim=claim, due_at=until)
         .returning(Job)
-        .execution_options(synchronize_session=False, populate_existing=True)
+        .execution_options(populate_existing=True)
     )
     return session.scalars(statement).one_or_none()
 
@@ -89,7 +89,7 @@ def record_polls(session: Session, *, claim: str, now: datetime, rows: list[dict
 def hold(session: Session, *, claim: str, job_ids: Collection[str], until: datetime) -> None:
     """Let the claim on these rows run out at `until`; rows that somebody else has by now keep theirs."""
     statement = sa.update(Job).where(col(Job.id).in_(job_ids), col(Job.claim) == claim).values(due_at=until)
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement)
 
 
 def put_back(session: Session, *, claim: str, until: datetime, due_at: datetime) -> int:
@@ -98,7 +98,6 @@ def put_back(session: Session, *, claim: str, until: datetime, due_at: datetime)
         sa.update(Job)
         .where(sa.text(f"({POLLABLE})"), col(Job.due_at) == until, col(Job.claim) == claim)
         .values(claim=None, due_at=due_at)
-        .execution_options(synchronize_session=False)
     )
     return int(getattr(session.execute(statement), "rowcount", 0))
 

@@ -93,7 +93,6 @@ def claim(
         .where(col(Delivery.id).in_(sa.select(chosen.c.id)))
         .values(claim=claim, due_at=until)
         .returning(*_TABLE)  # as columns: objects would cost three times as much
-        .execution_options(synchronize_session=False)
     )
     taken = session.execute(statement).all()
     events = sa.select(col(Event.id), col(Event.type), col(Event.payload), col(Job.request_id))
@@ -128,7 +127,6 @@ def record(session: Session, outcomes: Sequence[Outcome]) -> set[str]:
         .where(col(Delivery.id) == given.c.id, col(Delivery.claim) == given.c.claim, col(Delivery.status) == PENDING)
         .values(claim=None, **{name: given.c[name] for name in Outcome._fields[2:]})
         .returning(col(Delivery.id))
-        .execution_options(synchronize_session=False)
     )
     return set(session.execute(statement).scalars())
 
@@ -142,13 +140,13 @@ def put_back(
         .where(col(Delivery.id).in_(delivery_ids), col(Delivery.claim) == claim, col(Delivery.status) == PENDING)
         .values(claim=None, due_at=due_at, status=status)
     )
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement)
 
 
 def readdress(session: Session, delivery_ids: Collection[str], *, url: str, host: str) -> None:
     """Note where these deliveries go now: their endpoint has moved."""
     statement = sa.update(Delivery).where(col(Delivery.id).in_(delivery_ids)).values(url=url, host=host)
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement)
 
 
 def log(session: Session, attempts_made: Sequence[Attempt]) -> None:
@@ -194,7 +192,7 @@ def again(session: Session, delivery_id: str, now: datetime) -> Delivery | None:
         .where(col(Delivery.id) == delivery_id, col(Delivery.status) != CANCELLED, has_body())
         .values(status=PENDING, due_at=now, claim=None, is_asked=True)
         .returning(Delivery)
-        .execution_options(synchronize_session=False, populate_existing=True)
+        .execution_options(populate_existing=True)
     )
     return session.scalars(statement).one_or_none()
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from worker.models import Project, WebhookEndpoint
+from worker.store.rows import FRESH
 
-FRESH = {"synchronize_session": False, "populate_existing": True}
 _LISTENERS = "listeners"
 _TABLE = WebhookEndpoint.__table__.c  # type: ignore[attr-defined]
 
@@ -72,7 +72,7 @@ def get(session: Session, endpoint_id: str, project_id: str, *, lock: bool = Fal
     """The endpoint; None where it does not exist, was deleted or is another project's."""
     statement = sa.select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id, *_alive(project_id))
     statement = statement.with_for_update() if lock else statement
-    return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
+    return session.scalars(statement, execution_options=FRESH).one_or_none()
 
 
 def empty(session: Session, endpoint_id: str, project_id: str, now: datetime) -> WebhookEndpoint | None:
@@ -91,7 +91,7 @@ def several(session: Session, endpoint_ids: Collection[str], *, lock: bool = Fal
     mine = (col(WebhookEndpoint.id).in_(endpoint_ids), col(WebhookEndpoint.deleted_at).is_(None))
     statement = sa.select(WebhookEndpoint).where(*mine).order_by(col(WebhookEndpoint.id))
     statement = statement.with_for_update() if lock else statement
-    found = session.scalars(statement, execution_options={"populate_existing": True})
+    found = session.scalars(statement, execution_options=FRESH)
     return {one.id: one for one in found}
 
 
@@ -119,7 +119,7 @@ def take(session: Session, endpoint_id: str, now: datetime) -> WebhookEndpoint |
         col(WebhookEndpoint.id) == endpoint_id, col(WebhookEndpoint.due_at) <= now
     )
     statement = statement.with_for_update(skip_locked=True)
-    return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
+    return session.scalars(statement, execution_options=FRESH).one_or_none()
 
 
 def remove(session: Session, endpoint: WebhookEndpoint) -> None:

@@ -53,7 +53,6 @@ def open_(session: Session, targets: Iterable[str], *, before: datetime) -> bool
         .where(col(Gate.target).in_(list(targets)), col(Gate.reason).is_not(None), col(Gate.closed_at) <= before)
         .values(reason=None, closed_at=None, closed_until=None, closings=0)
         .returning(col(Gate.target))
-        .execution_options(synchronize_session=False)
     )
     return session.execute(statement).first() is not None
 
@@ -65,7 +64,7 @@ def half_open(session: Session, targets: Iterable[str], *, now: datetime, before
         .where(col(Gate.target).in_(list(targets)), col(Gate.closed_at) <= before, col(Gate.closed_until) > now)
         .values(closed_until=now)
     )
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement)
 
 
 def try_once(session: Session, target: str, *, now: datetime, until: datetime) -> bool:
@@ -75,7 +74,6 @@ def try_once(session: Session, target: str, *, now: datetime, until: datetime) -
         .where(col(Gate.target) == target, col(Gate.reason).is_not(None), col(Gate.closed_until) <= now)
         .values(closed_until=until)
         .returning(col(Gate.target))
-        .execution_options(synchronize_session=False)
     )
     return session.execute(statement).first() is not None
 

@@ -27,7 +27,6 @@ def poll_now(session: Session, job_id: str, upstream_id: str, *, now: datetime, 
         )
         .values(due_at=now)
         .returning(col(Job.id))
-        .execution_options(synchronize_session=False)
     )
     return session.execute(statement).first() is not None
 

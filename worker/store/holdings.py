@@ -14,7 +14,6 @@ T = TypeVar("T")
 
 AT_ONCE = 5000
 """Names in one statement: SQLite takes some 32,000 parameters, of which a row needs five."""
-NO_SYNC = {"synchronize_session": False}
 
 
 class Held(NamedTuple):
@@ -50,7 +49,7 @@ def owners(session: Session, names: Collection[str]) -> dict[str, str]:
 def prune(session: Session, now: datetime, limit: int) -> None:
     """Forget what the upstream has forgotten."""
     gone = sa.select(col(Holding.name)).where(col(Holding.expires_at) <= now).limit(limit)
-    session.execute(sa.delete(Holding).where(col(Holding.name).in_(gone)), execution_options=NO_SYNC)
+    session.execute(sa.delete(Holding).where(col(Holding.name).in_(gone)))
 
 
 def _some(ordered: Sequence[T]) -> Iterator[Sequence[T]]:

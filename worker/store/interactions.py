@@ -12,10 +12,9 @@ from sqlmodel import Session, col
 
 from worker.models import Interaction, Job
 from worker.store import rows
+from worker.store.rows import FRESH
 
 TABLE = Interaction.__table__.c  # type: ignore[attr-defined]
-UNSYNCED = {"synchronize_session": False}
-FRESH = {"synchronize_session": False, "populate_existing": True}
 
 
 class Answered(NamedTuple):
@@ -88,7 +87,7 @@ def by_upstream_id(session: Session, upstream_id: str) -> Interaction | None:
 def mark_sent(session: Session, tokens: Collection[str], now: datetime) -> None:
     """From here on these interactions may exist upstream."""
     statement = sa.update(Interaction).where(col(Interaction.token).in_(tokens)).values(sent_at=now)
-    session.execute(statement, execution_options=UNSYNCED)
+    session.execute(statement)
 
 
 def answered(session: Session, answers: Sequence[Answered], now: datetime) -> None:
@@ -96,7 +95,7 @@ def answered(session: Session, answers: Sequence[Answered], now: datetime) -> No
     given = rows.given(session, [TABLE[name] for name in Answered._fields], [one._asdict() for one in answers])
     values = {name: given.c[name] for name in Answered._fields if name != "token"}
     statement = sa.update(Interaction).where(col(Interaction.token) == given.c.token).values(answered_at=now, **values)
-    session.execute(statement, execution_options=UNSYNCED)
+    session.execute(statement)
 
 
 def ended(session: Session, ends: Sequence[Ended]) -> dict[str, str]:
@@ -106,14 +105,14 @@ def ended(session: Session, ends: Sequence[Ended]) -> dict[str, str]:
     given = rows.given(session, [TABLE[name] for name in Ended._fields], [one._asdict() for one in ends])
     values = {name: given.c[name] for name in Ended._fields if name != "upstream_id"}
     statement = sa.update(Interaction).where(TABLE.upstream_id == given.c.upstream_id).values(values)
-    found = session.execute(statement.returning(TABLE.upstream_id, TABLE.token), execution_options=UNSYNCED)
+    found = session.execute(statement.returning(TABLE.upstream_id, TABLE.token))
     return {row.upstream_id: row.token for row in found}
 
 
 def owe(session: Session, upstream_id: str, due_at: datetime) -> None:
     """Ask later for the usage of an interaction that nobody looks at any more."""
     statement = sa.update(Interaction).where(TABLE.upstream_id == upstream_id, TABLE.usage.is_(None))
-    session.execute(statement.values(usage_due_at=due_at), execution_options=UNSYNCED)
+    session.execute(statement.values(usage_due_at=due_at))
 
 
 def is_owed(session: Session, now: datetime) -> bool:
@@ -132,7 +131,7 @@ def claim_owed(session: Session, now: datetime, due_at: Mapping[int, datetime], 
     again = sa.case(dict(due_at), value=tries, else_=sa.null()) if due_at else sa.null()
     statement = sa.update(Interaction).where(TABLE.token.in_(sa.select(chosen.c.token)))
     statement = statement.values(usage_tries=tries, usage_due_at=sa.type_coerce(again, TABLE.usage_due_at.type))
-    taken = session.execute(statement.returning(*(TABLE[name] for name in Owed._fields)), execution_options=UNSYNCED)
+    taken = session.execute(statement.returning(*(TABLE[name] for name in Owed._fields)))
     return [Owed(*row) for row in taken]
 
 

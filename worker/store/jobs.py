@@ -56,7 +56,7 @@ def set_usage(session: Session, sums: Mapping[str, dict[str, Any] | None]) -> No
     table = Job.__table__.c  # type: ignore[attr-defined]
     given = rows.given(session, [table.id, table.usage], [{"id": name, "usage": sum_} for name, sum_ in sums.items()])
     statement = sa.update(Job).where(col(Job.id) == given.c.id).values(usage=given.c.usage)
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement)
 
 
 def several(session: Session, job_ids: Collection[str]) -> dict[str, Job]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from worker.models import Leftover
+from worker.store.rows import FRESH
 
 INTERACTION, ARTIFACTS, ORPHAN = "interaction", "artifacts", "orphan"
 ORPHAN_OF = "orphan/"
@@ -39,8 +40,7 @@ def take(session: Session, now: datetime, until: datetime) -> Leftover | None:
     due = due.order_by(col(Leftover.kind) != ORPHAN, col(Leftover.due_at)).limit(1).with_for_update(skip_locked=True)
     chosen = due.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
     statement = sa.update(Leftover).where(col(Leftover.name).in_(sa.select(chosen.c.name))).values(due_at=until)
-    options = {"synchronize_session": False, "populate_existing": True}
-    return session.execute(statement.returning(Leftover), execution_options=options).scalar_one_or_none()
+    return session.execute(statement.returning(Leftover), execution_options=FRESH).scalar_one_or_none()
 
 
 def gone(session: Session, name: str) -> None:
@@ -51,4 +51,4 @@ def gone(session: Session, name: str) -> None:
 def later(session: Session, name: str, *, tries: int, due_at: datetime) -> None:
     """It could not be removed yet."""
     statement = sa.update(Leftover).where(col(Leftover.name) == name).values(tries=tries, due_at=due_at)
-    session.execute(statement, execution_options={"synchronize_session": False})
+    session.execute(statement)

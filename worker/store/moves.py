@@ -11,12 +11,10 @@ from sqlmodel import Session, col
 from worker.models import Job
 from worker.states import EVENTS, TERMINAL, Status, may_move
 from worker.store import outbox, rows
+from worker.store.rows import FRESH
 
 NEXT_SEQUENCE = col(Job.sequence) + 1
 """Numbers the event that is about to be appended."""
-
-FRESH = {"synchronize_session": False, "populate_existing": True}
-"""Rows as the database gave them back, whatever the session has seen of them before."""
 
 AT_THE_END: dict[str, Any] = {"due_at": None, "claim": None, "deadline_at": None, "required_action": None}
 

@@ -116,7 +116,6 @@ def revoke(session: Session, key_id: str, now: datetime) -> str | None:
         .where(col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None))
         .values(revoked_at=now)
         .returning(col(ApiKey.project_id))
-        .execution_options(synchronize_session=False)
     )
     return session.execute(statement).scalar_one_or_none()
 

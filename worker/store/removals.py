@@ -23,7 +23,6 @@ from worker.states import EVENTS, TERMINAL, Status
 from worker.store.deliveries import CANCELLED
 from worker.store.waiting import OPEN
 
-UNSYNCED = {"synchronize_session": False}
 KEY = (col(Idempotency.project_id), col(Idempotency.path), col(Idempotency.key))
 PARTS = ("project", "path", "key")
 IDS_AT_ONCE = 5000
@@ -33,9 +32,9 @@ IDS_AT_ONCE = 5000
 def job(session: Session, job_id: str) -> None:
     """Forget a job and everything that belongs to it, but that its deliveries were made or, waiting, are cancelled."""
     mine = sa.update(Delivery).where(col(Delivery.job_id) == job_id)
-    session.execute(mine.values(url="", host="", due_at=None, claim=None), execution_options=UNSYNCED)
+    session.execute(mine.values(url="", host="", due_at=None, claim=None))
     pending = mine.where(col(Delivery.status).in_(OPEN))
-    session.execute(pending.values(status=CANCELLED), execution_options=UNSYNCED)
+    session.execute(pending.values(status=CANCELLED))
     _forget(session, [job_id])
 
 
@@ -70,12 +69,12 @@ def results(session: Session, job_ids: Collection[str]) -> None:
     """Forget the results of these jobs, and what else was kept of them: told to receivers, seen on the way."""
     # The jobs first, as everybody does who locks them: their owners may delete them meanwhile.
     seen = sa.update(Job).where(col(Job.id).in_(job_ids)).values(thought=None)
-    session.execute(seen, execution_options=UNSYNCED)
+    session.execute(seen)
     session.execute(sa.delete(Result).where(col(Result.job_id).in_(job_ids)))
     told = sa.update(Event).where(col(Event.job_id).in_(job_ids), col(Event.payload).is_not(None), ~_is_on_its_way())
-    session.execute(told.values(payload=None), execution_options=UNSYNCED)
+    session.execute(told.values(payload=None))
     asked = sa.update(Event).where(col(Event.job_id).in_(job_ids), col(Event.type) == EVENTS[Status.REQUIRES_ACTION])
-    session.execute(asked.values(data=_without(session, "required_action")), execution_options=UNSYNCED)
+    session.execute(asked.values(data=_without(session, "required_action")))
 
 
 def old_payloads(session: Session, before: datetime, limit: int) -> list[str]:
@@ -87,7 +86,7 @@ def old_payloads(session: Session, before: datetime, limit: int) -> list[str]:
 def payloads(session: Session, event_ids: Collection[str]) -> None:
     """Forget the bodies of these events' webhooks, but what is under way by now."""
     told = sa.update(Event).where(col(Event.id).in_(event_ids), ~_is_on_its_way())
-    session.execute(told.values(payload=None), execution_options=UNSYNCED)
+    session.execute(told.values(payload=None))
 
 
 def old_deliveries(session: Session, before: datetime, limit: int) -> int:

@@ -15,6 +15,9 @@ from sqlmodel import Session, SQLModel
 
 from worker.models import Sealed, UtcDateTime
 
+FRESH = {"populate_existing": True}
+"""Rows as the database gives them back, whatever the session has seen of them before."""
+
 POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 DOCUMENT_BYTES = 16 * 1024 * 1024

@@ -71,7 +71,7 @@ def record(session: Session, entries: Sequence[dict[str, Any]]) -> None:
 def fill(session: Session, token: str, tokens: Mapping[str, int]) -> str | None:
     """Write tokens into an entry that has none yet; gives back its target, or None: there is no such entry."""
     mine = sa.update(UsageEntry).where(ENTRY.token == token, ENTRY.total_tokens == 0).values(dict(tokens))
-    returning = mine.returning(ENTRY.target).execution_options(synchronize_session=False)
+    returning = mine.returning(ENTRY.target)
     return session.execute(returning).scalar_one_or_none()
 
 

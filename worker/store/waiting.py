@@ -96,5 +96,5 @@ def _first(endpoint_id: str, limit: int, *conditions: sa.ColumnElement[bool]) ->
 def _change(session: Session, chosen: sa.Select[str], values: Mapping[str, Any]) -> list[str]:
     found = chosen.cte("chosen").prefix_with("MATERIALIZED", dialect="postgresql")
     statement = sa.update(Delivery).where(col(Delivery.id).in_(sa.select(found.c.id))).values(dict(values))
-    returning = statement.returning(col(Delivery.id)).execution_options(synchronize_session=False)
+    returning = statement.returning(col(Delivery.id))
     return list(session.execute(returning).scalars())
