@@ -151,5 +151,4 @@ class Owed:
 
 def _is_recent(job_id: str, at: datetime, now: datetime) -> bool:
     """Not when it was last waited for too long ago; old rows are dated anew when keys are pruned."""
-    oldest = ids.first("job", int((now - AT_MOST).timestamp() * 1000))
-    return at > now - KEPT - ALIVE and job_id >= oldest
+    return at > now - KEPT - ALIVE and job_id >= ids.first("job", now - AT_MOST)

@@ -66,9 +66,10 @@ def fill(url: str, project_id: str, finished: int) -> None:
 
 
 def _copies(words: Words, many: int) -> list[str]:
-    since = int((datetime.now(UTC) - AGE).timestamp())
+    began = datetime.now(UTC) - AGE
+    since = int(began.timestamp())
     numbers, moment = words.numbers.format(many=many), words.moment.format(since=since, every=EVERY_S)
-    own = f"'{ids.new('', since * 1000)[1:11]}' || {words.padded}"
+    own = f"'{ids.new('', began)[1:11]}' || {words.padded}"
     job: Values = {
         "id": f"'job_' || {own}",
         "conversation_id": f"'job_' || {own}",

@@ -137,7 +137,7 @@ def _give_back(context: Context, resource: Resource, project_id: str) -> None:
 
 def _job(context: Context, asked: Asked, chosen: Options, resource: Resource, now: datetime) -> Job:
     """The row as it is at first, to become `in_progress` in the same transaction."""
-    job_id = ids.new("job", int(now.timestamp() * 1000))
+    job_id = ids.new("job", now)
     timeout_s = chosen.timeout_seconds or context.catalog.entry(resource.kind, resource.target).timeout_s
     return submissions.new(
         id=job_id,

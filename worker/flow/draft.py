@@ -120,7 +120,7 @@ def contradictions(context: Context, chosen: options.Options, body: Mapping[str,
 def _fields(
     context: Context, chosen: options.Options, body: Mapping[str, Any], *, kind: Kind, resolved: Resolved, now: datetime
 ) -> dict[str, Any]:
-    job_id = ids.new("job", int(now.timestamp() * 1000))
+    job_id = ids.new("job", now)
     is_agent = kind == "agent"
     on_unknown_create = chosen.on_unknown_create or ("fail" if is_agent else "retry")
     return {

@@ -5,7 +5,6 @@ A secret and the values of headers leave here when they are made, and never agai
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -43,7 +42,7 @@ def create(context: Context, project_id: str, fields: Mapping[str, Any], by: Act
     asked, now, secret = options.asked(Endpoint, fields), context.clock(), signing.new_secret()
     values = _checked(context, asked, asked.model_fields_set | {"url", "headers"})
     endpoint = WebhookEndpoint(
-        id=ids.new("whe", int(now.timestamp() * 1000)),
+        id=ids.new("whe", now),
         project_id=project_id,
         secret=context.vault.seal(secret),
         created_at=now,
@@ -138,19 +137,14 @@ def replay(
         if endpoint is None:
             raise NotFound("no such webhook endpoint")
         # One that is under way and began earlier is gone on with.
-        endpoint.replay_after = min(filter(None, (_id_at(since), endpoint.replay_after)))
-        endpoint.replay_until = _id_at(now, after_ms=1)
+        endpoint.replay_after = min(filter(None, (ids.first("dlv", since), endpoint.replay_after)))
+        endpoint.replay_until = ids.first("dlv", now, after_ms=1)
         if receivers.go_on(session, endpoint, now) or health.is_paused(endpoint):
             endpoint.due_at = now
         audit.note(session, by, audit.ENDPOINT_REPLAYED, project_id=project_id, subject=endpoint_id, now=now)
     wake.batches(context, DELIVER, 1)
     _tell("replay", endpoint)
     return endpoint
-
-
-def _id_at(moment: datetime, *, after_ms: int = 0) -> str:
-    """What no delivery made then or later sorts before; the years before 1970 had none."""
-    return ids.first("dlv", max(0, int(moment.timestamp() * 1000)) + after_ms)
 
 
 def opened(context: Context, endpoint: WebhookEndpoint) -> dict[str, str]:

@@ -67,8 +67,7 @@ def note_for_all(session: Session, by: Actor, action: str, *, subject: str, now:
 
 def note_all(session: Session, deeds: Sequence[Deed], now: datetime) -> None:
     """Remember what was done, in one statement."""
-    now_ms = int(now.timestamp() * 1000)
-    rows.insert(session, AuditEntry, [_row(deed, ids.new("aud", now_ms), now) for deed in deeds])
+    rows.insert(session, AuditEntry, [_row(deed, ids.new("aud", now), now) for deed in deeds])
 
 
 def _row(deed: Deed, entry_id: str, now: datetime) -> dict[str, object]:
@@ -105,7 +104,7 @@ def page(session: Session, project_id: str, filters: Filters, *, before: str | N
     if filters.subject is not None:
         statement = statement.where(col(AuditEntry.subject) == filters.subject)
     if filters.since is not None:
-        statement = statement.where(col(AuditEntry.id) >= _first_id(filters.since))
+        statement = statement.where(col(AuditEntry.id) >= ids.first("aud", filters.since))
     if before is not None:
         statement = statement.where(col(AuditEntry.id) < before)
     return list(session.scalars(statement.order_by(col(AuditEntry.id).desc()).limit(limit)))
@@ -115,7 +114,7 @@ def bought(session: Session, project_id: str, since: datetime) -> int:
     """How many jobs that cost something a project has submitted since then, whether or not they are still here."""
     statement = sa.select(sa.func.coalesce(sa.func.sum(col(AuditEntry.number)), 0)).where(
         col(AuditEntry.project_id) == project_id,
-        col(AuditEntry.id) >= _first_id(since),
+        col(AuditEntry.id) >= ids.first("aud", since),
         col(AuditEntry.action).in_(BUYING),
     )
     return int(session.execute(statement).scalar_one())
@@ -123,11 +122,7 @@ def bought(session: Session, project_id: str, since: datetime) -> int:
 
 def forget(session: Session, before: datetime, limit: int) -> int:
     """Forget entries made before `before`, at most so many; gives back how many."""
-    old = sa.select(col(AuditEntry.id)).where(col(AuditEntry.id) < _first_id(before))
+    old = sa.select(col(AuditEntry.id)).where(col(AuditEntry.id) < ids.first("aud", before))
     chosen = old.order_by(col(AuditEntry.id)).limit(limit)
     forgotten = session.execute(sa.delete(AuditEntry).where(col(AuditEntry.id).in_(chosen)))
     return int(getattr(forgotten, "rowcount", 0))
-
-
-def _first_id(moment: datetime) -> str:
-    return ids.first("aud", max(0, int(moment.timestamp() * 1000)))

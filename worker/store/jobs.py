@@ -87,16 +87,14 @@ def _conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
         conditions.append(col(Job.status).in_(filters.statuses))
     # Ids sort by creation, so that the walk along them begins and ends at the right place.
     if filters.created_after:
-        conditions += [col(Job.created_at) > filters.created_after, col(Job.id) >= _first_id(filters.created_after, 0)]
+        first = ids.first("job", filters.created_after)
+        conditions += [col(Job.created_at) > filters.created_after, col(Job.id) >= first]
     if filters.created_before:
-        conditions += [col(Job.created_at) < filters.created_before, col(Job.id) < _first_id(filters.created_before, 1)]
+        beyond = ids.first("job", filters.created_before, after_ms=1)
+        conditions += [col(Job.created_at) < filters.created_before, col(Job.id) < beyond]
     for column, pairs in ((col(Job.user_metadata), filters.metadata), (col(Job.labels), filters.labels)):
         conditions += [column[key].as_string() == value for key, value in pairs.items()]
     return conditions
-
-
-def _first_id(moment: datetime, later_ms: int) -> str:
-    return ids.first("job", int(moment.timestamp() * 1000) + later_ms)
 
 
 def body(session: Session, job_id: str, turn: int) -> bytes | None:

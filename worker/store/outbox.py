@@ -82,10 +82,10 @@ def announce(
     session: Session, receivers: Iterable[WebhookEndpoint | Listener], event_type: str, body: bytes, now: datetime
 ) -> list[Delivery]:
     """Write the deliveries of an event that has no job; each carries its body."""
-    event_id = ids.new("evt", int(now.timestamp() * 1000))
+    event_id = ids.new("evt", now)
     made = [
         Delivery(
-            id=ids.new("dlv", int(now.timestamp() * 1000)),
+            id=ids.new("dlv", now),
             project_id=one.project_id,
             job_id="",
             event_id=event_id,
@@ -107,7 +107,7 @@ def announce(
 
 def _event(job: Job, event_type: str, now: datetime) -> dict[str, Any]:
     return {
-        "id": ids.new("evt", int(now.timestamp() * 1000)),
+        "id": ids.new("evt", now),
         "project_id": job.project_id,
         "job_id": job.id,
         "sequence": job.sequence,
@@ -151,7 +151,7 @@ def _calls(action: dict[str, Any]) -> dict[str, Any]:
 
 def _delivery(event: Event, receiver: Receiver, now: datetime) -> Delivery:
     return Delivery(
-        id=ids.new("dlv", int(now.timestamp() * 1000)),
+        id=ids.new("dlv", now),
         project_id=event.project_id,
         job_id=event.job_id,
         event_id=event.id,

@@ -92,8 +92,9 @@ def payloads(session: Session, event_ids: Collection[str]) -> None:
 def old_deliveries(session: Session, before: datetime, limit: int) -> int:
     """Forget deliveries made before `before`, with their attempts, unless they wait; gives back how many."""
     # Ids sort by their time of creation: no index of its own is needed.
-    newest = ids.new("dlv", int(before.timestamp() * 1000))
-    old = sa.select(col(Delivery.id)).where(col(Delivery.id) < newest, col(Delivery.status).not_in(OPEN))
+    old = sa.select(col(Delivery.id)).where(
+        col(Delivery.id) < ids.first("dlv", before), col(Delivery.status).not_in(OPEN)
+    )
     chosen = list(session.scalars(old.order_by(col(Delivery.id)).limit(limit)))
     session.execute(sa.delete(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id).in_(chosen)))
     return _count(session.execute(sa.delete(Delivery).where(col(Delivery.id).in_(chosen))))

@@ -155,6 +155,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         ({"metadata[unknown]": ""}, set()),
         ({"created_before": "2026-01-01T00:00:00Z"}, set()),
         ({"created_after": "2026-01-01T00:00:00+02:00"}, {"research", "model", "other"}),
+        ({"created_after": "1960-01-01T00:00:00Z"}, {"research", "model", "other"}),
         ({"unknown": "parameter"}, {"research", "model", "other"}),
     ],
 )

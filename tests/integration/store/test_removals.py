@@ -85,10 +85,10 @@ def test_results_expire_together_and_only_when_their_job_has_ended(store: Store)
 
 def test_payloads_and_deliveries_are_forgotten_but_not_those_under_way(store: Store) -> None:
     job_id = store.add(status="completed", finished_at=NOW)
-    long_ago = ids.new("dlv", int(OLD.timestamp() * 1000))
+    long_ago = ids.new("dlv", OLD)
     with store.database.write() as session:
         job = session.get_one(Job, job_id)
-        waiting = factories.delivery(session, job, id=ids.new("dlv", int(OLD.timestamp() * 1000)))
+        waiting = factories.delivery(session, job, id=ids.new("dlv", OLD))
         done = factories.delivery(session, job, id=long_ago, status="delivered")
         fresh = factories.delivery(session, job, status="delivered")
         for event_id in (waiting.event_id, done.event_id):
