@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from worker.models import CANCELLABLE, EXPIRING, POLLABLE, SWEPT, Job
-from worker.store.rows import given
+from worker.store.rows import given, once
 
 POLL_FIELDS = ("due_at", "upstream_status", "thought", "mark", "changed_at", "missing", "missing_since")
 
@@ -50,9 +50,7 @@ POLLED = [JOB[name] for name in Polled._fields]
 def polls(session: Session, *, claim: str, now: datetime, until: datetime, limit: int) -> list[Polled]:
     """Claim up to `limit` jobs whose interaction is due to be asked."""
     due = sa.select(col(Job.id)).where(sa.text(f"({POLLABLE})"), col(Job.due_at) <= now)
-    # Materialised: PostgreSQL may otherwise evaluate a LIMIT in an IN-subquery more than once.
-    chosen = due.order_by(col(Job.due_at)).limit(limit).with_for_update(skip_locked=True).cte("due")
-    chosen = chosen.prefix_with("MATERIALIZED", dialect="postgresql")
+    chosen = once(due.order_by(col(Job.due_at)).limit(limit).with_for_update(skip_locked=True))
     statement = sa.update(Job.__table__).where(col(Job.id).in_(sa.select(chosen.c.id)))  # type: ignore[attr-defined]
     taken = session.execute(statement.values(claim=claim, was_due_at=col(Job.due_at), due_at=until).returning(*POLLED))
     return [Polled(*row) for row in taken]
@@ -104,7 +102,8 @@ def put_back(session: Session, *, claim: str, until: datetime, due_at: datetime)
 
 def next_poll(session: Session) -> datetime | None:
     """When the next interaction is due to be asked; None when none is."""
-    return _first(session, POLLABLE)
+    due = sa.select(col(Job.due_at)).where(sa.text(f"({POLLABLE})"), col(Job.due_at).is_not(None))
+    return session.execute(due.order_by(col(Job.due_at)).limit(1)).scalar_one_or_none()
 
 
 def next_cancels(session: Session, now: datetime, limit: int) -> list[str]:
@@ -129,8 +128,3 @@ def _locked(session: Session, due: sa.Select[Job]) -> list[Job]:
     """What is decided about a row must hold until it is written; whoever holds one already decides about it."""
     statement = due.with_for_update(skip_locked=True).execution_options(populate_existing=True)
     return list(session.scalars(statement))
-
-
-def _first(session: Session, predicate: str) -> datetime | None:
-    statement = sa.select(col(Job.due_at)).where(sa.text(f"({predicate})"), col(Job.due_at).is_not(None))
-    return session.execute(statement.order_by(col(Job.due_at)).limit(1)).scalar_one_or_none()

@@ -86,8 +86,7 @@ def claim(
         col(Delivery.host).not_in(skip.hosts),
         col(Delivery.project_id).not_in(skip.projects),
     )
-    chosen = due.order_by(col(Delivery.due_at)).limit(limit).with_for_update(skip_locked=True).cte("due")
-    chosen = chosen.prefix_with("MATERIALIZED", dialect="postgresql")
+    chosen = rows.once(due.order_by(col(Delivery.due_at)).limit(limit).with_for_update(skip_locked=True))
     statement = (
         sa.update(Delivery)
         .where(col(Delivery.id).in_(sa.select(chosen.c.id)))

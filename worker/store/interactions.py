@@ -126,7 +126,7 @@ def claim_owed(session: Session, now: datetime, due_at: Mapping[int, datetime], 
     One with more tries than those has had its last.
     """
     due = sa.select(TABLE.token).where(TABLE.usage_due_at <= now).order_by(TABLE.usage_due_at).limit(limit)
-    chosen = due.with_for_update(skip_locked=True).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
+    chosen = rows.once(due.with_for_update(skip_locked=True))
     tries = TABLE.usage_tries + 1
     again = sa.case(dict(due_at), value=tries, else_=sa.null()) if due_at else sa.null()
     statement = sa.update(Interaction).where(TABLE.token.in_(sa.select(chosen.c.token)))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from worker.models import Leftover
-from worker.store.rows import FRESH
+from worker.store.rows import FRESH, once
 
 INTERACTION, ARTIFACTS, ORPHAN = "interaction", "artifacts", "orphan"
 ORPHAN_OF = "orphan/"
@@ -37,8 +37,8 @@ def is_left(session: Session, name: str) -> bool:
 def take(session: Session, now: datetime, until: datetime) -> Leftover | None:
     """What is to be tried (again) next, kept from others until then; orphans first, for they cost money."""
     due = sa.select(col(Leftover.name)).where(col(Leftover.due_at) <= now)
-    due = due.order_by(col(Leftover.kind) != ORPHAN, col(Leftover.due_at)).limit(1).with_for_update(skip_locked=True)
-    chosen = due.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
+    first = due.order_by(col(Leftover.kind) != ORPHAN, col(Leftover.due_at)).limit(1)
+    chosen = once(first.with_for_update(skip_locked=True))
     statement = sa.update(Leftover).where(col(Leftover.name).in_(sa.select(chosen.c.name))).values(due_at=until)
     return session.execute(statement.returning(Leftover), execution_options=FRESH).scalar_one_or_none()
 

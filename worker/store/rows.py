@@ -40,6 +40,11 @@ def given(session: Session, columns: Iterable[sa.ColumnClause[Any]], rows: Seque
     return sa.text(source).bindparams(rows=_document(rows)).columns(*named).cte("given")
 
 
+def once(chosen: sa.Select[Any]) -> sa.CTE:
+    """The rows that are chosen, once for the whole statement: PostgreSQL may look for a LIMIT in a subquery anew."""
+    return chosen.cte("chosen").prefix_with("MATERIALIZED", dialect="postgresql")
+
+
 def insert_into(session: Session, model: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
     """An INSERT of this database's dialect, which can say what becomes of a conflict."""
     return sqlite.insert(model) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(model)

@@ -9,6 +9,7 @@ from sqlmodel import Session, col
 
 from worker.models import STARTABLE, Job, JobInput
 from worker.states import Status
+from worker.store.rows import once
 
 JOB = Job.__table__.c  # type: ignore[attr-defined]
 QUEUED = Status.QUEUED
@@ -76,7 +77,7 @@ def hint(session: Session, job_ids: Collection[str], *, now: datetime, until: da
     """Mark queued jobs as hinted until `until`; gives back those that nobody else hinted meanwhile, in this order."""
     # Locked in one order, so that two who pick at once never wait for each other.
     free = sa.select(JOB.id).where(JOB.id.in_(job_ids), JOB.status == QUEUED, JOB.due_at <= now).order_by(JOB.id)
-    chosen = free.with_for_update(skip_locked=True).cte("free").prefix_with("MATERIALIZED", dialect="postgresql")
+    chosen = once(free.with_for_update(skip_locked=True))
     statement = sa.update(Job.__table__).where(JOB.id.in_(sa.select(chosen.c.id)))  # type: ignore[attr-defined]
     marked = session.execute(statement.values(due_at=until).returning(*(JOB[name] for name in Hinted._fields)))
     found = {row.id: Hinted(*row) for row in marked}

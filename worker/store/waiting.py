@@ -13,6 +13,7 @@ from sqlmodel import Session, col
 
 from worker.models import Delivery
 from worker.store.deliveries import CANCELLED, EXHAUSTED, HELD, PENDING, has_body
+from worker.store.rows import once
 
 OPEN = (PENDING, HELD)
 UNTAKEN = col(Delivery.claim).is_(None)
@@ -94,7 +95,7 @@ def _first(endpoint_id: str, limit: int, *conditions: sa.ColumnElement[bool]) ->
 
 
 def _change(session: Session, chosen: sa.Select[str], values: Mapping[str, Any]) -> list[str]:
-    found = chosen.cte("chosen").prefix_with("MATERIALIZED", dialect="postgresql")
+    found = once(chosen)
     statement = sa.update(Delivery).where(col(Delivery.id).in_(sa.select(found.c.id))).values(dict(values))
     returning = statement.returning(col(Delivery.id))
     return list(session.execute(returning).scalars())
