@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
-from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import body, bulk, headers
@@ -14,10 +13,10 @@ from api.auth import Caller
 from api.bulk import Hold
 from api.desk import Desk
 from api.errors import request_id
-from worker.errors import Fault, Gone, IdempotencyReused, Invalid, NightdeskError
+from worker.errors import Fault, Invalid, NightdeskError
 from worker.flow.draft import Draft, prepare
-from worker.flow.submit import Accepted, Order
-from worker.store import audit, jobs, replays
+from worker.flow.submit import Accepted, Order, replay
+from worker.store import audit
 
 T = TypeVar("T")
 
@@ -86,7 +85,7 @@ async def take(
         drafts = await drafting
     except NightdeskError:
         # A replay is answered as the first time, though the same body might be refused today.
-        known = await desk.read(lambda session: _replay(session, given)) if given.key else None
+        known = await desk.read(partial(replay, order=order(given))) if given.key else None
         if known is None:
             raise
         return known
@@ -99,19 +98,6 @@ def order(
     """What the writer is handed of a request."""
     who = given.who
     return Order(who.project_id, drafts, given.path, given.key, given.digest, is_once=is_once, by=who.by, action=action)
-
-
-def _replay(session: Session, given: Intake) -> Accepted | None:
-    held = replays.held(session, given.who.project_id, given.path, given.key or "")
-    if held is None:
-        return None
-    if held.digest != given.digest:
-        raise IdempotencyReused("this Idempotency-Key was used with another body")
-    found = [jobs.get(session, job_id) for job_id in held.job_ids]
-    present = [job for job in found if job is not None]
-    if len(present) < len(found):
-        raise Gone("the job of this Idempotency-Key was deleted")
-    return Accepted(present, replayed=True)
 
 
 def one(desk: Desk, given: Intake, fields: dict[str, Any]) -> list[Draft]:

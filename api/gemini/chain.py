@@ -12,7 +12,7 @@ from worker.errors import Conflict, NotFound
 from worker.gemini.result import RESULTS
 from worker.models import Job
 from worker.states import TERMINAL, Status
-from worker.store import interactions, jobs, replays
+from worker.store import interactions, jobs, submissions
 
 FOLLOWS, BRANCHES_OFF = "previous_job_id", "previous_interaction_id"
 
@@ -42,7 +42,7 @@ def resolve(session: Session, previous: str, key: str, project_id: str) -> Next:
         raise NotFound(f"no such interaction: {name}")
     if name.turn != begun[-1]:
         after = Name(job.id, next(turn for turn in begun if turn > name.turn))
-        was_sent = replays.held(session, project_id, answers_path(name), key) is not None
+        was_sent = submissions.held(session, project_id, answers_path(name), key) is not None
         return Next(made=after) if was_sent else Next({BRANCHES_OFF: _upstream_id(session, job, after)})
     if job.status == Status.REQUIRES_ACTION:
         return Next(answers=name)

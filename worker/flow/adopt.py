@@ -21,10 +21,10 @@ from worker.flow.submit import Accepted, Order
 from worker.gemini import planning
 from worker.gemini.name import read_name
 from worker.gemini.resource import Resource, is_id
-from worker.models import Idempotency, Job
+from worker.models import Job
 from worker.options import Options
 from worker.states import Status
-from worker.store import audit, interactions, jobs, leftovers, moves, replays, submissions
+from worker.store import audit, interactions, jobs, leftovers, moves, submissions
 from worker.telemetry import count, step
 
 INTERACTION = "interaction_id"
@@ -58,7 +58,7 @@ class _Adoption:
 def take_over(context: Context, asked: Asked) -> Accepted:
     """Make a job of an interaction; raises Invalid, IdempotencyReused, Gone, and Unavailable where nobody can tell."""
     with context.database.read() as session:
-        held = _held(session, asked.order)
+        held = submit.replay(session, asked.order)
     if held is not None:
         return held
     name, chosen = _read(context, asked.fields)
@@ -80,11 +80,6 @@ def take_over(context: Context, asked: Asked) -> Accepted:
         if resource.has_ended:
             wake.polls(context)
     return accepted
-
-
-def _held(session: Session, order: Order) -> Accepted | None:
-    held = replays.held(session, order.project_id, order.path, order.key) if order.key else None
-    return submit.held_by(session, order, held) if held else None
 
 
 def _read(context: Context, fields: Mapping[str, Any]) -> tuple[str, Options]:
@@ -172,9 +167,10 @@ def _write(context: Context, adoption: _Adoption) -> Accepted:
     """One transaction for key, job, interaction and events; raises Invalid where another job was quicker."""
     order, job, resource = adoption.order, adoption.job, adoption.resource
     with context.database.write() as session:
-        held = submissions.reserve(session, _entry(adoption)) if order.key else None
-        if held is not None:
-            return submit.held_by(session, order, held)
+        if order.key is not None:
+            held = submissions.reserve(session, submit.reservation(order, order.key, [job.id], adoption.now))
+            if held is not None:
+                return submit.held_by(session, order, held)
         _refuse_known(session, resource.upstream_id, order.project_id)
         job.conversation_id = _conversation(session, job)
         submissions.insert(session, [(job, orjson.dumps(resource.request))], adoption.now)
@@ -220,15 +216,3 @@ def _conversation(session: Session, job: Job) -> str:
     before = interactions.by_upstream_id(session, job.previous_interaction_id) if job.previous_interaction_id else None
     owner = jobs.get(session, before.job_id, job.project_id) if before else None
     return owner.conversation_id if owner else job.conversation_id
-
-
-def _entry(adoption: _Adoption) -> Idempotency:
-    order = adoption.order
-    return Idempotency(
-        project_id=order.project_id,
-        path=order.path,
-        key=order.key or "",
-        digest=order.digest,
-        job_ids=[adoption.job.id],
-        created_at=adoption.now,
-    )

@@ -17,7 +17,7 @@ from worker.flow.draft import Draft, prepare, unknown_field
 from worker.gemini import planning
 from worker.models import Job
 from worker.states import Status
-from worker.store import jobs, replays
+from worker.store import jobs, submissions
 
 ACTION, FEEDBACK = "action", "feedback"
 APPROVE, EDIT = "approve", "edit"
@@ -66,7 +66,7 @@ def _check(session: Session, asked: Asked, job: Job) -> None:
         raise Conflict(f"the job is {job.status}")
     if not job.is_planning:
         raise Conflict("the job is completed and was not asked for a plan, by agent_config.collaborative_planning")
-    approved = replays.held(session, job.project_id, asked.path, submit.ONCE)
+    approved = submissions.held(session, job.project_id, asked.path, submit.ONCE)
     if approved is not None:
         raise Conflict(f"the job is completed, and its plan was approved already: {', '.join(approved.job_ids)}")
 

@@ -23,7 +23,7 @@ from worker.gemini.result import RESULTS
 from worker.gemini.rules import FIELDS, MAX_FAULTS
 from worker.models import Job
 from worker.states import Status
-from worker.store import audit, jobs, moves, replays, submissions
+from worker.store import audit, jobs, moves, submissions
 from worker.telemetry import step
 
 INPUT = "input"
@@ -57,7 +57,8 @@ def respond(context: Context, asked: Asked) -> Accepted:
             accepted = _take(context, asked)
         except NightdeskError:
             # A replay is answered as the first time, though the job has gone on since.
-            held = _held(context, asked.order)
+            with context.database.read() as session:
+                held = submit.replay(session, asked.order)
             if held is None:
                 raise
             accepted = held
@@ -86,14 +87,6 @@ def _check_names(context: Context, asked: Asked) -> None:
     with context.database.read() as session:
         holders = owned.owners(session, named)
     owned.check(named, holders, asked.order.project_id, may_name_unknown=asked.is_admin)
-
-
-def _held(context: Context, order: Order) -> Accepted | None:
-    if order.key is None:
-        return None
-    with context.database.read() as session:
-        held = replays.held(session, order.project_id, order.path, order.key)
-        return submit.held_by(session, order, held) if held else None
 
 
 def _check(job: Job) -> None:
@@ -166,10 +159,10 @@ def _write(context: Context, order: Order, seen: Job, body: Mapping[str, Any]) -
     """One transaction for the key, the move and the next turn's request; raises Conflict for whoever comes second."""
     now = context.clock()
     with context.database.write() as session:
-        entry = submit.reservation(order, order.key or "", [seen.id], now)
-        held = submissions.reserve(session, entry) if order.key else None
-        if held is not None:
-            return submit.held_by(session, order, held)
+        if order.key is not None:
+            held = submissions.reserve(session, submit.reservation(order, order.key, [seen.id], now))
+            if held is not None:
+                return submit.held_by(session, order, held)
         Quota(limits.usual(context.settings)).check_tokens(session, seen.project_id, now)
         _check_again(session, seen)
         values = chain.queued(seen, now) | {"turn": seen.turn + 1, "attempt": 1}

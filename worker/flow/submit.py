@@ -140,7 +140,12 @@ def _replay(session: Session, order: Order, group: _Group) -> Accepted | None:
     fresh = group.fresh.get((order.project_id, order.path, order.key or ""))
     if fresh is not None:
         return _same(order, fresh[0], fresh[1].jobs)
-    held = session.get(Idempotency, (order.project_id, order.path, order.key))
+    return replay(session, order)
+
+
+def replay(session: Session, order: Order) -> Accepted | None:
+    """What the order's key holds already; None: nothing, or it has no key. Raises IdempotencyReused, Gone."""
+    held = submissions.held(session, order.project_id, order.path, order.key) if order.key is not None else None
     return held_by(session, order, held) if held else None
 
 

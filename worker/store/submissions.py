@@ -29,6 +29,11 @@ def reserve(session: Session, entry: Idempotency) -> Idempotency | None:
     return session.get(Idempotency, (entry.project_id, entry.path, entry.key), populate_existing=True)
 
 
+def held(session: Session, project_id: str, path: str, key: str) -> Idempotency | None:
+    """What was submitted under this key; None where it was never used, or long ago."""
+    return session.get(Idempotency, (project_id, path, key))
+
+
 def give_back(session: Session, project_id: str, path: str, key: str | None) -> None:
     """Let a key that was just taken be free again."""
     taken = (col(Idempotency.project_id) == project_id, col(Idempotency.path) == path, col(Idempotency.key) == key)
