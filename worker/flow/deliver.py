@@ -227,5 +227,5 @@ def again(context: Context, project_id: str, delivery_id: str, by: Actor | None 
             audit.note(session, by, audit.REDELIVERED, project_id=project_id, subject=delivery_id, now=now)
     if delivery is None:
         raise Conflict("the delivery was cancelled or its payload is past its retention")
-    wake.batches(context, DELIVER, 1)
+    wake.batch(context, DELIVER)
     return delivery

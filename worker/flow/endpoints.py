@@ -119,7 +119,7 @@ def ping(context: Context, project_id: str, endpoint_id: str, by: Actor | None =
         (delivery,) = outbox.announce(session, [endpoint], PING, body, now)
         delivery.is_asked = True
         audit.note(session, by, audit.ENDPOINT_PINGED, project_id=project_id, subject=endpoint_id, now=now)
-    wake.batches(context, DELIVER, 1)
+    wake.batch(context, DELIVER)
     _tell("ping", endpoint)
     return delivery
 
@@ -142,7 +142,7 @@ def replay(
         if receivers.go_on(session, endpoint, now) or health.is_paused(endpoint):
             endpoint.due_at = now
         audit.note(session, by, audit.ENDPOINT_REPLAYED, project_id=project_id, subject=endpoint_id, now=now)
-    wake.batches(context, DELIVER, 1)
+    wake.batch(context, DELIVER)
     _tell("replay", endpoint)
     return endpoint
 

@@ -171,7 +171,7 @@ def _hint(context: Context) -> None:
     if cancels and not context.sender.backlog(CANCEL):
         context.sender.send([wake.cancel_hint(job_id) for job_id in cancels])
     if is_delivery_due and not context.sender.backlog(DELIVER):
-        wake.batches(context, DELIVER, 1)
+        wake.batch(context, DELIVER)
     wake.starts(context, STARTS)
 
 

@@ -200,9 +200,9 @@ def shut(session: Session, now: datetime) -> set[str]:
 def polls(context: Context) -> None:
     """Hint a batch of polls, unless one waits to be taken already."""
     if not context.sender.backlog(POLL):
-        batches(context, POLL, 1)
+        batch(context, POLL)
 
 
-def batches(context: Context, task: str, number: int) -> None:
-    """Hint batches that take whatever is due."""
-    context.sender.send([Hint(task)] * number)
+def batch(context: Context, task: str) -> None:
+    """Hint a batch that takes whatever is due."""
+    context.sender.send([Hint(task)])

@@ -86,7 +86,7 @@ def test_wake_ups_after_a_commit_never_raise(lonely: Engine) -> None:
     job = lonely.job(lonely.submit())
 
     wake.moved(lonely.context, [job])
-    wake.batches(lonely.context, POLL, 2)
+    wake.batch(lonely.context, POLL)
     assert wake.starts(lonely.context) == 0
 
 
