@@ -68,7 +68,7 @@ class Context:
     @cached_property
     def access(self) -> Access:
         """Where the upstream is, for whoever asks it by itself."""
-        return _access(self.settings)
+        return access(self.settings)
 
     def schedule(self, kind: str, target: str) -> Backoff:
         """When a running interaction is asked again."""
@@ -123,9 +123,9 @@ def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Contex
     sender, artifacts = Sender(settings), Artifacts(settings.artifacts)
     database = Database(settings.database, sealer=vault)
     found(settings, database, vault, clock())
+    upstream = access(settings)
     loop = LoopThread()
     loop.start()
-    access = _access(settings)
     timeouts = Timeouts(create_s=settings.talk_start_s, cancel_s=settings.talk_cancel_s)
     return Context(
         settings=settings,
@@ -137,15 +137,16 @@ def build(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Contex
         artifacts=artifacts,
         catalog=known,
         loop=loop,
-        gemini=Gemini(access, loop, timeouts=timeouts, create_503=settings.create_503),
-        poller=Poller(access, loop, bounds=_bounds(settings)),
-        files=Files(access, loop, call_s=settings.talk_file_s),
+        gemini=Gemini(upstream, loop, timeouts=timeouts, create_503=settings.create_503),
+        poller=Poller(upstream, loop, bounds=_bounds(settings)),
+        files=Files(upstream, loop, call_s=settings.talk_file_s),
         egress=loop.run(_egress(settings), 5),
         sender=sender,
     )
 
 
-def _access(settings: Settings) -> Access:
+def access(settings: Settings) -> Access:
+    """Where the upstream is, and the key for it; raises SettingsError where there is none."""
     if settings.gemini_api_key is None:
         raise SettingsError("NIGHTDESK_GEMINI_API_KEY: must be set (`nightdesk up` without one runs the simulator)")
     return Access(

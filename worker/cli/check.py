@@ -97,17 +97,11 @@ def _catalog(settings: "Settings") -> str:
 
 
 def _gemini_key(settings: "Settings") -> str:
-    from worker.gemini.access import Access  # noqa: PLC0415
+    from worker import context  # noqa: PLC0415
     from worker.gemini.client import Gemini  # noqa: PLC0415
     from worker.gemini.loop import LoopThread  # noqa: PLC0415
 
-    if settings.gemini_api_key is None:
-        raise SettingsError("NIGHTDESK_GEMINI_API_KEY: must be set (`nightdesk up` without it runs the simulator)")
-    access = Access(
-        api_key=settings.gemini_api_key.get_secret_value(),
-        base_url=settings.gemini,
-        api_version=settings.gemini_api_version,
-    )
+    access = context.access(settings)
     loop = LoopThread()
     loop.start()
     gemini = Gemini(access, loop)

@@ -11,7 +11,6 @@ from worker.errors import NotFound, SettingsError
 
 if TYPE_CHECKING:
     from worker.gemini.registration import Registrar, Registration
-    from worker.settings import Settings
 
 SETTING = "NIGHTDESK_GEMINI_WEBHOOK_SECRETS"
 
@@ -42,9 +41,7 @@ def enrol() -> None:
 def status() -> None:
     """Show the registration; exits non-zero where there is none or it is disabled."""
     with _registrar() as (registrar, url):
-        known = registrar.find(url)
-    if known is None:
-        raise NotFound(f"nothing is registered for {url}: run `nightdesk gemini-webhook register`")
+        known = _registered(registrar, url)
     print("\n".join(_lines(known)))
     if known.state != "enabled":
         raise typer.Exit(1)
@@ -56,13 +53,18 @@ def rotate(
 ) -> None:
     """Make a new signing secret and print it, once; the old ones sign along for a day."""
     with _registrar() as (registrar, url):
-        known = registrar.find(url)
-        if known is None:
-            raise NotFound(f"nothing is registered for {url}: run `nightdesk gemini-webhook register`")
+        known = _registered(registrar, url)
         secret = registrar.rotate(known.id, at_once=at_once)
     how = "instead of" if at_once else "beside"
     print(f"put the new secret into {SETTING}, {how} the old one; it is not shown again:", file=sys.stderr)
     print(secret)
+
+
+def _registered(registrar: "Registrar", url: str) -> "Registration":
+    known = registrar.find(url)
+    if known is None:
+        raise NotFound(f"nothing is registered for {url}: run `nightdesk gemini-webhook register`")
+    return known
 
 
 def _lines(known: "Registration") -> Iterator[str]:
@@ -74,32 +76,20 @@ def _lines(known: "Registration") -> Iterator[str]:
 
 @contextmanager
 def _registrar() -> Iterator[tuple["Registrar", str]]:
+    from worker import context  # noqa: PLC0415
     from worker.cli import operator  # noqa: PLC0415
-    from worker.gemini.access import Access  # noqa: PLC0415
     from worker.gemini.loop import LoopThread  # noqa: PLC0415
     from worker.gemini.registration import Registrar  # noqa: PLC0415
 
     settings = operator.settings()
-    url = _url(settings)
-    assert settings.gemini_api_key is not None
-    access = Access(
-        api_key=settings.gemini_api_key.get_secret_value(),
-        base_url=settings.gemini,
-        api_version=settings.gemini_api_version,
-    )
+    if settings.public_url is None:
+        raise SettingsError("NIGHTDESK_PUBLIC_URL: must be set: where the Gemini API can reach this service")
+    access = context.access(settings)
     loop = LoopThread()
     loop.start()
     registrar = Registrar(access, loop)
     try:
-        yield registrar, url
+        yield registrar, settings.upstream_events_url
     finally:
         registrar.close()
         loop.stop()
-
-
-def _url(settings: "Settings") -> str:
-    if settings.public_url is None:
-        raise SettingsError("NIGHTDESK_PUBLIC_URL: must be set: where the Gemini API can reach this service")
-    if settings.gemini_api_key is None:
-        raise SettingsError("NIGHTDESK_GEMINI_API_KEY: must be set")
-    return settings.upstream_events_url
