@@ -17,7 +17,7 @@ def test_what_is_sealed_is_opened_and_is_not_to_be_read_or_changed() -> None:
 
     assert vault(OLD).open(sealed) == "whsec_a"
     assert vault(OLD).unwrap(wrapped) == DOCUMENT
-    assert b"moa" not in wrapped
+    assert b"left of the moa" not in wrapped
     assert wrapped != vault(OLD).wrap(DOCUMENT)
     with pytest.raises(SettingsError):
         vault(OLD).unwrap(wrapped[:-1] + bytes([wrapped[-1] ^ 1]))
