@@ -113,12 +113,12 @@ class Stub:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.wait(5)
+        assert self._ready.wait(20)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(20)
 
     def will(self, *acts: Act) -> None:
         """Forget what was and answer so from now on."""

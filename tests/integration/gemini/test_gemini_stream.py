@@ -26,7 +26,7 @@ Streamed = tuple[list[StreamEvent], StreamEnd]
 
 
 def follow(
-    access: Access, name: str = "v1_a", after: str | None = None, *, silence_s: float = 1.0, total_s: float = 5.0
+    access: Access, name: str = "v1_a", after: str | None = None, *, silence_s: float = 30.0, total_s: float = 60.0
 ) -> Streamed:
     async def run() -> list[StreamEvent | StreamEnd]:
         streamer = Streamer(access, total_s=total_s)
@@ -106,20 +106,24 @@ def test_a_throttled_stream_says_for_how_long(access: Access, stub: Stub) -> Non
     assert follow(access) == ([], StreamEnd(EndKind.THROTTLED, 7.0))
 
 
-@pytest.mark.parametrize(("silence_s", "total_s", "kind"), [(0.2, 5.0, EndKind.SILENT), (5.0, 0.5, EndKind.CUT)])
+@pytest.mark.parametrize(("silence_s", "total_s", "kind"), [(0.2, 60.0, EndKind.SILENT), (60.0, 0.3, EndKind.CUT)])
 def test_silence_and_length_are_bounded(silence_s: float, total_s: float, kind: EndKind) -> None:
     with SimulatorServer() as sim:
         made = _create(sim, "x [[sim: status=stuck]]")
 
-        events, end = follow(_access(sim), made, silence_s=silence_s, total_s=total_s)
+        # On a machine that stands still, the time may be over before the first event.
+        streamed = [follow(_access(sim), made, silence_s=silence_s, total_s=total_s)]
+        while not streamed[-1][0] and len(streamed) < 10:
+            streamed.append(follow(_access(sim), made, silence_s=silence_s, total_s=total_s))
 
-    assert (end.kind, bool(events)) == (kind, True)
+    assert {end.kind for _, end in streamed} == {kind}
+    assert streamed[-1][0]
 
 
 def test_a_stream_that_dribbles_is_cut_in_the_end(access: Access, stub: Stub) -> None:
     stub.will(wire.drips(EVENTS * 100, gap_s=0.005, Content_Type=SSE_TYPE))
 
-    _, end = follow(access, total_s=0.5)
+    _, end = follow(access, total_s=0.3)
 
     assert end.kind == EndKind.CUT
 
