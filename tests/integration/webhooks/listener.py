@@ -15,8 +15,10 @@ from worker.webhooks.reply import Reply
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 LOCAL = Policy(allow_networks=(ip_network("127.0.0.1/32"),), allow_http=True, allow_ports=None)
-PATIENT = Limits(connect_s=5, total_s=10, slot_wait_s=10)
+PATIENT = Limits(connect_s=30, total_s=60, slot_wait_s=60)
 QUICK = Limits(connect_s=0.3, total_s=0.5, slot_wait_s=0.2)
+LATE_MS = 20_000
+"""Far beyond QUICK, far below PATIENT, and more than a busy machine adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class Listener:
         return before == 0 and self.connections == 1
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        """Wait until something is so, at most two seconds."""
-        async with asyncio.timeout(2):
+        """Wait until something is so, at most twenty seconds."""
+        async with asyncio.timeout(20):
             while not is_so():
                 await self.news.wait()
                 self.news.clear()

@@ -3,13 +3,16 @@
 import asyncio
 import gzip
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
 from tests.integration.webhooks.listener import (
+    LATE_MS,
     OK,
+    PATIENT,
     QUICK,
     Listener,
     Names,
@@ -47,7 +50,7 @@ async def test_the_status_decides_what_kind_of_reply_it_is(answer: bytes, kind: 
         reply = await post(out, receiver.url)
 
     assert (reply.kind, reply.status) == (kind, status)
-    assert 0 <= reply.latency_ms < 5000
+    assert 0 <= reply.latency_ms < LATE_MS
 
 
 async def test_the_first_kibibyte_of_the_answer_is_kept() -> None:
@@ -71,7 +74,7 @@ async def test_an_endless_body_is_cut_in_time_and_the_connection_closed() -> Non
         await receiver.until(lambda: receiver.ended == 1)
 
     assert (reply.kind, len(reply.snippet)) == (ReplyKind.OK, 1024)
-    assert reply.latency_ms < 5000
+    assert reply.latency_ms < LATE_MS
 
 
 async def _dripping(listener: Listener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,11 +84,12 @@ async def _dripping(listener: Listener, reader: asyncio.StreamReader, writer: as
 
 
 async def test_a_body_that_never_ends_does_not_undo_the_status() -> None:
-    async with listening(_dripping) as receiver, egress(limits=QUICK) as out:
+    # Long enough for the status to come on a busy machine.
+    async with listening(_dripping) as receiver, egress(limits=replace(PATIENT, total_s=2)) as out:
         reply = await post(out, receiver.url)
 
     assert (reply.kind, reply.status, reply.snippet) == (ReplyKind.OK, 200, "thanks")
-    assert reply.latency_ms < 2500
+    assert reply.latency_ms < LATE_MS
 
 
 async def test_a_body_that_breaks_off_does_not_undo_the_status() -> None:
@@ -116,7 +120,7 @@ async def test_a_receiver_that_never_answers_is_a_timeout() -> None:
         reply = await post(out, receiver.url)
 
     assert (reply.kind, reply.status) == (ReplyKind.TIMEOUT, None)
-    assert 400 < reply.latency_ms < 2500
+    assert 400 < reply.latency_ms < LATE_MS
 
 
 async def test_a_closed_port_is_a_connect_failure() -> None:
@@ -176,7 +180,7 @@ async def test_a_lookup_that_hangs_is_a_dns_failure_within_the_connect_timeout()
         reply = await post(out, "http://stuck.example/")
 
     assert reply.kind is ReplyKind.DNS
-    assert 200 < reply.latency_ms < 2500
+    assert 200 < reply.latency_ms < LATE_MS
 
 
 @pytest.mark.parametrize("status", ["200 OK", "429 Too Many Requests", "503 Service Unavailable"])
@@ -192,7 +196,8 @@ async def test_the_wish_to_wait_is_read_as_a_date() -> None:
     async with listening(answering(full("503 Busy", b"", f"Retry-After: {until}\r\n"))) as receiver, egress() as out:
         reply = await post(out, receiver.url)
 
-    assert reply.retry_after_s == pytest.approx(600, abs=5)
+    assert reply.retry_after_s is not None
+    assert 540 < reply.retry_after_s <= 600
 
 
 async def test_a_kept_connection_serves_the_next_post() -> None:

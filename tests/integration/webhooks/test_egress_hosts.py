@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
 from tests.integration.webhooks.listener import (
     OK,
-    QUICK,
+    PATIENT,
     Listener,
     Names,
     answering,
@@ -16,30 +17,35 @@ from tests.integration.webhooks.listener import (
     listening,
     post,
 )
-from worker.webhooks.egress import Limits
 from worker.webhooks.lookup import OF_ZONE, SystemResolver, zone
-from worker.webhooks.reply import ReplyKind
+from worker.webhooks.reply import Reply, ReplyKind
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_twenty_posts_to_a_hanging_host_do_not_delay_a_post_to_another() -> None:
-    limits = Limits(connect_s=1, total_s=1, slot_wait_s=0.1)
     async with (
         listening(hanging) as slow,
         listening(answering(OK)) as fast,
-        egress(limits=limits, resolver=Names(["127.0.0.1"])) as out,
+        egress(limits=replace(PATIENT, slot_wait_s=0.1), resolver=Names(["127.0.0.1"])) as out,
     ):
         stuck = [asyncio.create_task(post(out, f"http://slow.example:{slow.port}/")) for _ in range(20)]
         await slow.until(lambda: len(slow.requests) == 8)
         reply = await post(out, f"http://fast.example:{fast.port}/")
-        finished = [task.result().kind for task in stuck if task.done()]
-        kinds = [stuck_reply.kind for stuck_reply in await asyncio.gather(*stuck)]
+        turned_away = [await one for one in asyncio.as_completed(stuck[8:])]
+        still = [task for task in stuck if not task.done()]
+        await cancelled(stuck)
 
     assert reply.kind is ReplyKind.OK
-    assert ReplyKind.TIMEOUT not in finished
-    assert sorted(kinds) == [ReplyKind.BUSY] * 12 + [ReplyKind.TIMEOUT] * 8
+    assert {one.kind for one in turned_away} == {ReplyKind.BUSY}
+    assert still == stuck[:8]
     assert len(slow.requests) == 8
+
+
+async def cancelled(tasks: list[asyncio.Task[Reply]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_hundreds_of_posts_to_hanging_hosts_do_not_delay_a_post_to_another() -> None:
@@ -51,24 +57,21 @@ async def test_hundreds_of_posts_to_hanging_hosts_do_not_delay_a_post_to_another
         stuck = [asyncio.create_task(post(out, f"http://slow{i % 30}.example:{slow.port}/")) for i in range(240)]
         await slow.until(lambda: len(slow.requests) == 240)
         reply = await post(out, f"http://fast.example:{fast.port}/")
-        for task in stuck:
-            task.cancel()
-        await asyncio.gather(*stuck, return_exceptions=True)
+        await cancelled(stuck)
 
     assert reply.kind is ReplyKind.OK
 
 
 async def test_a_busy_host_is_told_without_waiting_for_the_attempts_before() -> None:
-    limits = Limits(connect_s=1, total_s=5, slot_wait_s=0.05, per_host=1)
+    limits = replace(PATIENT, slot_wait_s=0.05, per_host=1)
     async with listening(hanging) as slow, egress(limits=limits) as out:
         stuck = asyncio.create_task(post(out, slow.url))
         await slow.until(lambda: len(slow.requests) == 1)
         reply = await post(out, slow.url)
-        stuck.cancel()
-        await asyncio.gather(stuck, return_exceptions=True)
+        assert not stuck.done()
+        await cancelled([stuck])
 
     assert (reply.kind, reply.status) == (ReplyKind.BUSY, None)
-    assert reply.latency_ms < 2500
     assert len(slow.requests) == 1
 
 
@@ -86,7 +89,7 @@ async def test_posts_beyond_the_cap_are_sent_as_slots_become_free() -> None:
             at_once -= 1
             writer.write(OK)
 
-    async with listening(counting) as receiver, egress(limits=Limits(per_host=3)) as out:
+    async with listening(counting) as receiver, egress(limits=replace(PATIENT, per_host=3)) as out:
         replies = await asyncio.gather(*(post(out, receiver.url) for _ in range(30)))
         lanes = out._slots._lanes
 
@@ -96,11 +99,10 @@ async def test_posts_beyond_the_cap_are_sent_as_slots_become_free() -> None:
 
 
 async def test_a_cancelled_post_gives_its_slot_back() -> None:
-    async with listening(hanging) as slow, egress(limits=Limits(per_host=1)) as out:
+    async with listening(hanging) as slow, egress(limits=replace(PATIENT, per_host=1)) as out:
         stuck = asyncio.create_task(post(out, slow.url))
         await slow.until(lambda: len(slow.requests) == 1)
-        stuck.cancel()
-        await asyncio.gather(stuck, return_exceptions=True)
+        await cancelled([stuck])
 
         assert out._slots._lanes == {}
 
@@ -116,16 +118,15 @@ async def test_a_zone_that_does_not_answer_holds_one_thread_and_delays_no_other_
         return ["127.0.0.1"]
 
     resolver = SystemResolver(find)
-    async with listening(answering(OK)) as fast, egress(limits=QUICK, resolver=resolver) as out:
+    async with listening(answering(OK)) as fast, egress(resolver=resolver) as out:
         stuck = [asyncio.create_task(post(out, f"http://stuck.example:{fast.port}/")) for _ in range(40)]
         await asyncio.sleep(0)
         reply = await post(out, f"http://fast.example:{fast.port}/")
-        kinds = {stuck_reply.kind for stuck_reply in await asyncio.gather(*stuck)}
+        await cancelled(stuck)
         answer.set()
         resolver.close()
 
     assert reply.kind is ReplyKind.OK
-    assert kinds == {ReplyKind.DNS, ReplyKind.BUSY}
     assert lookups.count("stuck.example") == 1
 
 
@@ -146,9 +147,7 @@ async def test_a_zone_that_does_not_answer_delays_no_other_however_many_names_it
             stuck = [asyncio.create_task(post(out, f"http://{name}:{fast.port}/")) for name in names]
             await asyncio.sleep(0)
             reply = await post(out, f"http://fast.example:{fast.port}/")
-            for task in stuck:
-                task.cancel()
-            await asyncio.gather(*stuck, return_exceptions=True)
+            await cancelled(stuck)
             assert reply.kind is ReplyKind.OK
         left = len(resolver._lookups)
         answer.set()
