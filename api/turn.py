@@ -1,4 +1,7 @@
-"""What keeps the interpreter busy is done one after another: all at once, it would leave nothing to anybody else."""
+"""What keeps the interpreter busy is done one after another: all at once, it would leave nothing to anybody else.
+
+Projects take turns: nobody waits behind all that another project asks for.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.errors import RateLimited
 from api.places import FULL_RETRY_S, Places
+from api.rota import Rota
 from worker.telemetry import count
 
 T = TypeVar("T")
@@ -23,22 +27,45 @@ class Turn:
     """One process's turn; use it on its event loop."""
 
     def __init__(self, most: int = MOST, wait_s: float = WAIT_S) -> None:
-        self._lock = asyncio.Lock()
         self.places = Places(most, "heavy requests wait for their turn here", kind="heavy")
+        self._waiting: Rota[asyncio.Future[None]] = Rota()
+        self._is_taken = False
         self._wait_s = wait_s
 
     async def take(self, project_id: str, work: Callable[[], T]) -> T:
-        """What a function gives, in a thread, when all that came before has ended; raises RateLimited."""
+        """What a function gives, in a thread, when it is this project's turn; raises RateLimited."""
         self.places.check(project_id)
         with self.places.place(project_id):
-            try:
-                async with asyncio.timeout(self._wait_s):
-                    await self._lock.acquire()
-            except TimeoutError:
-                count("nightdesk_rate_limited_total", kind=self.places.kind)
-                message = "a heavy request waited too long for its turn here"
-                raise RateLimited(message, limit=self.places.share, retry_after_s=FULL_RETRY_S) from None
+            await self._come(project_id)
             try:
                 return await run_in_threadpool(work)
             finally:
-                self._lock.release()
+                self._pass_on()
+
+    async def _come(self, project_id: str) -> None:
+        if not self._is_taken:
+            self._is_taken = True
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(project_id, mine)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await mine
+        except BaseException as error:
+            if not mine.cancelled():
+                # It had just come.
+                self._pass_on()
+            if not isinstance(error, TimeoutError):
+                raise
+            count("nightdesk_rate_limited_total", kind=self.places.kind)
+            message = "a heavy request waited too long for its turn here"
+            raise RateLimited(message, limit=self.places.share, retry_after_s=FULL_RETRY_S) from None
+
+    def _pass_on(self) -> None:
+        """Give the turn to the next who has not given up."""
+        while self._waiting:
+            waiter = self._waiting.take()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._is_taken = False

@@ -1,14 +1,16 @@
 """Group commit: orders of concurrent requests are written by one thread, many in one transaction.
 
-A 202 still follows the commit: the future of each order is resolved when its transaction has ended.
+A 202 still follows the commit: the future of each order is resolved when its transaction has ended. Projects take
+turns: whatever one of them submits, another waits about as long as one transaction takes.
 """
 
 import asyncio
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 from time import monotonic
 
+from api.places import Places
+from api.rota import Rota
 from worker.context import Context
 from worker.errors import NightdeskError, Unavailable
 from worker.flow import limits, submit
@@ -21,10 +23,12 @@ MAX_ORDERS = 256
 MAX_JOBS = 1000
 """What one transaction takes at most: the first to reach its bound ends the group."""
 
-MAX_WAITING = 2048
+MAX_WAITING = 4096
 MAX_WAITING_BYTES = 256 * 1024 * 1024
+"""Of these, one project may have half."""
+
 MAX_WAIT_S = 10.0
-"""How long the first that waits may have waited for another to be taken: a database that is slow is not made slower."""
+"""How long a project's first may have waited for another to be taken: a database that is slow is not made slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,9 @@ class Writer:
         self._context = context
         self._max_wait_s = max_wait_s
         self._loop = loop
-        self._waiting: deque[_Slip] = deque()
-        self._bytes = 0
+        self._waiting: Rota[_Slip] = Rota()
+        self._orders = Places(MAX_WAITING, "orders wait to be written here", kind="orders")
+        self._bytes = Places(MAX_WAITING_BYTES, "bytes wait to be written here", kind="order_bytes")
         self._backlog = Backlog()
         self._quota = Quota(limits.usual(context.settings))
         self._is_stopping = False
@@ -68,17 +73,25 @@ class Writer:
         size = sum(len(draft.body) for draft in order.drafts)
         slip = _Slip(order, size, self._loop.create_future())
         with self._changed:
-            if self._is_stopping or (self._waiting and self._is_busy(size)):
+            if self._is_stopping or not self._has_room(slip):
                 count("nightdesk_submissions_turned_away_total")
                 raise Unavailable("too many submissions wait to be written; try again")
-            self._waiting.append(slip)
-            self._bytes += size
+            self._waiting.add(order.project_id, slip)
+            self._count(slip, 1)
             self._changed.notify()
         return await slip.future
 
-    def _is_busy(self, size: int) -> bool:
-        is_full = len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES
-        return is_full or monotonic() > self._waiting[0].since + self._max_wait_s
+    def _has_room(self, slip: _Slip) -> bool:
+        if not self._waiting:
+            return True
+        project_id = slip.order.project_id
+        first = self._waiting.oldest(project_id)
+        is_late = first is not None and monotonic() > first.since + self._max_wait_s
+        return not is_late and self._orders.has_room(project_id) and self._bytes.has_room(project_id, slip.size)
+
+    def _count(self, slip: _Slip, number: int) -> None:
+        self._orders.add(slip.order.project_id, number)
+        self._bytes.add(slip.order.project_id, number * slip.size)
 
     def _run(self) -> None:
         while group := self._take():
@@ -87,16 +100,16 @@ class Writer:
     def _take(self) -> list[_Slip]:
         """The next group; empty when stopped and nothing waits any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_stopping)
+            self._changed.wait_for(lambda: bool(self._waiting) or self._is_stopping)
             group: list[_Slip] = []
             room = MAX_JOBS
             while self._waiting and len(group) < MAX_ORDERS:
-                jobs = len(self._waiting[0].order.drafts)
+                jobs = len(self._waiting.next().order.drafts)
                 if group and jobs > room:
                     break
                 room -= jobs
-                group.append(self._waiting.popleft())
-                self._bytes -= group[-1].size
+                group.append(self._waiting.take())
+                self._count(group[-1], -1)
             return group
 
     def _write(self, group: list[_Slip]) -> None:

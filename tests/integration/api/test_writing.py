@@ -112,11 +112,13 @@ def test_stopping_finishes_what_was_taken_and_takes_no_more(server: Server) -> N
 @pytest.mark.parametrize(
     ("limit", "make"),
     [
-        (writing.MAX_WAITING, order),
-        (2, heavy),
+        (writing.MAX_WAITING // 2, order),
+        (1, heavy),
     ],
 )
-def test_what_waits_is_bounded(sqlite_server: Server, limit: int, make: Callable[[Context, str], Order]) -> None:
+def test_what_waits_of_one_project_is_bounded(
+    sqlite_server: Server, limit: int, make: Callable[[Context, str], Order]
+) -> None:
     context, project_id = sqlite_server.context, sqlite_server.tenant().project_id
     one = make(context, project_id)
 
@@ -130,6 +132,48 @@ def test_what_waits_is_bounded(sqlite_server: Server, limit: int, make: Callable
         return last[0]
 
     assert isinstance(asyncio.run(run()), Unavailable)
+
+
+def test_projects_take_turns(sqlite_server: Server) -> None:
+    context = sqlite_server.context
+    busy, calm = sqlite_server.tenant().project_id, sqlite_server.tenant().project_id
+    batches = [order(context, busy, jobs=writing.MAX_JOBS) for _ in range(3)]
+    ended: list[str] = []
+
+    async def run() -> None:
+        writer = Writer(context, asyncio.get_running_loop())
+
+        async def submit(one: Order) -> None:
+            await writer.submit(one)
+            ended.append(one.project_id)
+
+        tasks = [asyncio.create_task(submit(one)) for one in (*batches, order(context, calm))]
+        await asyncio.sleep(0)
+        writer.start()
+        await asyncio.gather(*tasks)
+        await asyncio.to_thread(writer.stop)
+
+    asyncio.run(run())
+
+    assert ended == [busy, calm, busy, busy]
+
+
+def test_a_project_that_has_too_much_waiting_takes_the_room_of_no_other(sqlite_server: Server) -> None:
+    context = sqlite_server.context
+    busy, calm = sqlite_server.tenant().project_id, sqlite_server.tenant().project_id
+
+    async def run() -> list[Any]:
+        writer = Writer(context, asyncio.get_running_loop(), max_wait_s=0.0)
+        first = asyncio.create_task(writer.submit(order(context, busy)))
+        await asyncio.sleep(0)
+        others = asyncio.gather(*(writer.submit(order(context, name)) for name in (busy, calm)), return_exceptions=True)
+        await asyncio.sleep(0)
+        writer.start()
+        taken = [await first, *await others]
+        await asyncio.to_thread(writer.stop)
+        return taken
+
+    assert [type(outcome) for outcome in asyncio.run(run())] == [Accepted, Unavailable, Accepted]
 
 
 def test_while_the_first_waits_too_long_no_other_is_taken(sqlite_server: Server) -> None:

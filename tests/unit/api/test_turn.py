@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -54,3 +55,39 @@ def test_of_one_project_half_may_wait() -> None:
     with pytest.raises(RateLimited, match="for this project"):
         asyncio.run(turn.take("prj_1", lambda: None))
     assert asyncio.run(turn.take("prj_2", lambda: "done")) == "done"
+
+
+def test_projects_take_turns() -> None:
+    served: list[str] = []
+
+    async def crowd() -> None:
+        turn = Turn()
+        names = ["busy", "busy", "busy", "calm", "quiet"]
+        await asyncio.gather(*(turn.take(name, partial(served.append, name)) for name in names))
+
+    asyncio.run(crowd())
+
+    assert served == ["busy", "busy", "calm", "quiet", "busy"]
+
+
+def test_who_goes_away_before_its_turn_holds_up_nobody() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert ended.wait(30)
+
+    async def crowd() -> str:
+        turn = Turn()
+        first = asyncio.create_task(turn.take("prj_1", hold))
+        await asyncio.to_thread(begun.wait, 30)
+        gone = asyncio.create_task(turn.take("prj_2", lambda: "never"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait([gone])
+        ended.set()
+        await first
+        assert turn.places.open == 0
+        return await asyncio.wait_for(turn.take("prj_3", lambda: "done"), 30)
+
+    assert asyncio.run(crowd()) == "done"
