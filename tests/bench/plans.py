@@ -23,7 +23,7 @@ CALLS: dict[str, Call] = {
     "projects that wait": lambda s, _: starts.waiting_projects(s),
     "pick starts": lambda s, now: starts.startable(s, project_id="p", priority=1, now=now, closed=["x"], limit=32),
     "count in flight": lambda s, _: jobs.in_flight(s, factories.MODEL),
-    "count queued": lambda s, _: jobs.queued(s),
+    "count waiting": lambda s, _: jobs.waiting(s),
     "claim deliveries": lambda s, now: deliveries.claim(
         s, claim="c", now=now, until=now, limit=64, skip=deliveries.Skip({"x"})
     ),

@@ -175,7 +175,7 @@ def _forget(engine: Context) -> None:
 
 def _count(engine: Context) -> None:
     with engine.database.read() as session:
-        jobs.queued(session)
+        jobs.waiting(session)
 
 
 def _asked(stack: Stack) -> Costs:

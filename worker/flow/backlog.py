@@ -14,18 +14,18 @@ class Backlog:
     """Counted from rows now and then; between two counts what is submitted here is added."""
 
     def __init__(self) -> None:
-        self._queued = 0
+        self._waiting = 0
         self._count_at = 0.0
 
     def count(self, session: Session) -> int:
         """As many as there were at the last count, and those submitted here since."""
         began = monotonic()
         if began >= self._count_at:
-            self._queued = jobs.queued(session)
+            self._waiting = jobs.waiting(session)
             ended = monotonic()
             self._count_at = ended + (ended - began) * SHARE
-        return self._queued
+        return self._waiting
 
     def add(self, number: int) -> None:
         """So many have been submitted."""
-        self._queued += number
+        self._waiting += number

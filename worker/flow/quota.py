@@ -27,14 +27,6 @@ QUEUE_FULL_RETRY_S = 60
 
 
 @dataclass(slots=True)
-class Taken:
-    """Jobs of one project that a transaction has accepted so far."""
-
-    jobs: int = 0
-    queued: int = 0
-
-
-@dataclass(slots=True)
 class _Figure:
     """Something that is counted now and then."""
 
@@ -57,7 +49,7 @@ class _Account:
 
     limits: Limits = field(default_factory=Limits)
     read_at: float | None = None
-    queued: _Figure = field(default_factory=lambda: _Figure(least_s=0.0))
+    waiting: _Figure = field(default_factory=lambda: _Figure(least_s=0.0))
     jobs: _Figure = field(default_factory=_Figure)
     tokens: _Figure = field(default_factory=_Figure)
 
@@ -70,17 +62,17 @@ class Quota:
         self._day: datetime | None = None
         self._accounts: defaultdict[str, _Account] = defaultdict(_Account)
 
-    def check(self, session: Session, project_id: str, wanted: int, taken: Taken, now: datetime) -> None:
-        """Raise QuotaExceeded where the project may not submit so many jobs more."""
+    def check(self, session: Session, project_id: str, wanted: int, taken: int, now: datetime) -> None:
+        """Raise QuotaExceeded where the project may not submit so many jobs beside those that a transaction took."""
         account = self._account(session, project_id, now)
         its, day = account.limits, _day(now)
         if its.queued is not None:
-            waiting = account.queued.get(lambda: jobs.queued(session, project_id)) + taken.queued
+            waiting = account.waiting.get(lambda: jobs.waiting(session, project_id)) + taken
             if waiting + wanted > its.queued:
                 message = f"this project may have {its.queued:,} jobs waiting to be started"
                 _refuse("queued", message, QUEUE_FULL_RETRY_S, its.queued)
         if its.jobs_per_day is not None:
-            submitted = account.jobs.get(lambda: audit.bought(session, project_id, day)) + taken.jobs
+            submitted = account.jobs.get(lambda: audit.bought(session, project_id, day)) + taken
             if submitted + wanted > its.jobs_per_day:
                 message = f"this project may submit {its.jobs_per_day:,} jobs a day; the next day begins at 0:00 UTC"
                 _refuse("jobs_per_day", message, _left_s(now), its.jobs_per_day)
@@ -96,11 +88,11 @@ class Quota:
             message = f"this project may use {limit:,} tokens a day and has; the next day begins at 0:00 UTC"
             _refuse("tokens_per_day", message, _left_s(now), limit)
 
-    def add(self, project_id: str, taken: Taken) -> None:
+    def add(self, project_id: str, taken: int) -> None:
         """So many were accepted and are committed."""
         account = self._accounts[project_id]
-        account.queued.value += taken.queued
-        account.jobs.value += taken.jobs
+        account.waiting.value += taken
+        account.jobs.value += taken
 
     def _account(self, session: Session, project_id: str, now: datetime) -> _Account:
         if (day := _day(now)) != self._day:

@@ -21,7 +21,7 @@ from worker.flow import limits, owned, predecessor, retention, wake
 from worker.flow.backlog import Backlog
 from worker.flow.draft import Draft
 from worker.flow.predecessor import Ground
-from worker.flow.quota import QUEUE_FULL_RETRY_S, Quota, Taken
+from worker.flow.quota import QUEUE_FULL_RETRY_S, Quota
 from worker.models import Idempotency, Job
 from worker.states import TERMINAL, Status
 from worker.store import audit, jobs, submissions
@@ -61,14 +61,16 @@ class _Group:
 
     now: datetime
     room: int
-    queued: int
+    waiting: int
     quota: Quota
     before: dict[str, Job]
     holders: dict[str, str]
     ground: Ground
     new: list[tuple[Job, bytes]] = field(default_factory=list)
     deeds: list[Deed] = field(default_factory=list)
-    taken: defaultdict[str, Taken] = field(default_factory=lambda: defaultdict(Taken))
+    taken: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """How many jobs of each project."""
+
     fresh: dict[tuple[str, str, str], tuple[str, Accepted]] = field(default_factory=dict)
 
 
@@ -88,7 +90,7 @@ def accept(
         group = _Group(
             now=now,
             room=room,
-            queued=backlog.count(session),
+            waiting=backlog.count(session),
             quota=quota,
             before=before,
             holders=holders,
@@ -99,7 +101,7 @@ def accept(
         if group.new:
             submissions.insert(session, group.new, now)
             audit.note_all(session, group.deeds, now)
-    backlog.add(sum(taken.queued for taken in group.taken.values()))
+    backlog.add(len(group.new))
     for project_id, taken in group.taken.items():
         quota.add(project_id, taken)
     wake.send_starts(context, [job for job, _ in group.new if _was_hinted(job, now)])
@@ -125,7 +127,7 @@ def _take(context: Context, session: Session, order: Order, group: _Group) -> Ac
             known = _replay(session, order, group)
             if known:
                 return known
-        if group.queued + len(order.drafts) > context.settings.max_queued:
+        if group.waiting + len(order.drafts) > context.settings.max_queued:
             raise QuotaExceeded("too many jobs are waiting to be started", QUEUE_FULL_RETRY_S)
         taken = group.taken[order.project_id]
         group.quota.check(session, order.project_id, len(order.drafts), taken, group.now)
@@ -201,15 +203,12 @@ def _reserve(session: Session, order: Order, group: _Group) -> Accepted:
                 submissions.give_back(session, order.project_id, order.path, ONCE)
             return held_by(session, order, held)
         group.fresh[order.project_id, order.path, order.key] = (order.digest, accepted)
-    taken = group.taken[order.project_id]
-    taken.jobs += len(order.drafts)
+    group.waiting += len(order.drafts)
+    group.taken[order.project_id] += len(order.drafts)
     for draft in order.drafts:
-        if draft.job.status == Status.QUEUED:
-            group.queued += 1
-            taken.queued += 1
-            if group.room > 0:
-                group.room -= 1
-                draft.job.due_at = group.now + wake.HINT
+        if draft.job.status == Status.QUEUED and group.room > 0:
+            group.room -= 1
+            draft.job.due_at = group.now + wake.HINT
         group.new.append((draft.job, draft.body))
     return accepted
 

@@ -65,6 +65,21 @@ def test_a_project_s_queue_is_its_own(engine: Engine) -> None:
     take(engine, 2, another(engine))
 
 
+def test_what_waits_for_its_time_or_for_another_job_counts_as_waiting(engine: Engine) -> None:
+    engine.set(max_queued_per_project=3)
+    job_id = engine.submit()
+    engine.submit(run_at="2099-01-01T00:00:00Z")
+    engine.submit(previous_job_id=job_id)
+
+    found = refused(engine)
+    engine.cancel(job_id)
+    take(engine, 2)
+
+    assert found.limit == 3
+    assert refused(engine).limit == 3
+    take(engine, 1, another(engine))
+
+
 def test_a_batch_counts_as_its_jobs_each_day(engine: Engine) -> None:
     engine.pass_time((datetime(2027, 3, 1, 9, 0, tzinfo=UTC) - engine.clock()).total_seconds())
     engine.set(max_jobs_per_day=5)

@@ -10,7 +10,7 @@ from tests.integration.engine.engine import Engine
 from tests.integration.store.test_plans import overheard
 from worker.errors import QuotaExceeded
 from worker.flow.limits import Limits
-from worker.flow.quota import AT_LEAST_S, Quota, Taken
+from worker.flow.quota import AT_LEAST_S, Quota
 from worker.models import Job, UsageEntry
 
 
@@ -84,7 +84,7 @@ def test_a_process_sums_up_once_in_a_while_and_anew_each_day(engine: Engine) -> 
 
     def refused(at: datetime) -> bool:
         try:
-            engine.read(lambda session: asked.check(session, engine.project_id, 1, Taken(), at))
+            engine.read(lambda session: asked.check(session, engine.project_id, 1, 0, at))
         except QuotaExceeded:
             return True
         return False

@@ -173,6 +173,19 @@ def test_beyond_the_limit_of_waiting_jobs_nothing_is_taken(engine: Engine) -> No
     assert len(engine.rows(Job)) == 3
 
 
+def test_jobs_for_later_are_within_the_limit_of_waiting_jobs(engine: Engine) -> None:
+    engine.set(max_queued=2)
+    engine.submit(run_at="2099-01-01T00:00:00Z")
+    later = [engine.draft(run_at="2099-01-01T00:00:00Z") for _ in range(2)]
+
+    with pytest.raises(QuotaExceeded):
+        engine.accept(*later)
+
+    engine.accept(*later[:1])
+    with pytest.raises(QuotaExceeded):
+        engine.submit()
+
+
 def test_a_replay_is_answered_whatever_the_limit(engine: Engine) -> None:
     engine.accept(engine.draft(), key="k")
     engine.set(max_queued=1)

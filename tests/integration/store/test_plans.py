@@ -64,7 +64,7 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "in flight": ("ix_job_in_flight", jobs.in_flight),
     "in flight of a target": ("ix_job_in_flight", lambda s: jobs.in_flight(s, factories.MODEL)),
     "in flight of projects": ("ix_job_(project|in_flight)", lambda s: jobs.in_flight_of(s, {"p": 1, "q": 2})),
-    "queued of a project": ("ix_job_(start|project)", lambda s: jobs.queued(s, "p")),
+    "waiting of a project": ("ix_job_(start|project|sweep)", lambda s: jobs.waiting(s, "p")),
     "audit": ("ix_audit_entry_project|audit_entry_1|audit_entry_pkey", _audit),
     "audit of one thing": (
         "ix_audit_entry_subject",
@@ -74,7 +74,7 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "old audit": ("audit_entry_1|audit_entry_pkey", lambda s: audit.forget(s, NOW - timedelta(days=300), 500)),
     "awaits any": ("ix_job_(in_flight|sweep)", hints.awaits_any),
     "full targets": ("ix_job_in_flight", lambda s: jobs.full_targets(s, 1)),
-    "queued": ("ix_job_(start|deadline)", jobs.queued),
+    "waiting": ("ix_job_(start|deadline|sweep)", jobs.waiting),
     "followers": ("ix_job_previous", lambda s: jobs.followers(s, "job_x", 500)),
     "left waiting": ("ix_job_sweep", lambda s: jobs.left_waiting(s, frozenset({Status.COMPLETED}), 500)),
     "outwaited": ("ix_job_sweep", lambda s: conversations.outwaited(s, NOW, 500)),
