@@ -1,9 +1,12 @@
 """What a create names of the things that the API keeps for somebody: files by URI, environments by id. Pure.
 
-Public addresses, YouTube and gs:// are nobody's: they are not among them. A file has one name however its URI is put.
+Public addresses, YouTube and gs:// are nobody's: they are not among them. A file has one name however its URI is put;
+where a loose reader might see another file in it than a strict one, it is the name of none that anybody holds.
 """
 
+import posixpath
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -15,9 +18,13 @@ FILE, ENVIRONMENT = "file", "environment"
 NEW = frozenset({"", "remote"})
 """Environments that are nobody's yet."""
 NAME_MAX = 512
+URI_MAX = 4096
+"""Nothing longer is the address of a file, but may hide one."""
 
 _FILE = re.compile(r"(?:^|/)(files/[^/?#:\s]+)")
 _BARE = re.compile(r"/?(?:v\w+/)?(files/[^/?#:\s]+)")
+_LAST = re.compile(r".*(?:^|/)(files/[^/?#:\s]+)", re.DOTALL)
+_WEB = re.compile(r"https?:/*|//")
 _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]*generativelanguage(?:\.[\w-]+)*\.googleapis\.com")
 
 Path = list[str | int]
@@ -43,6 +50,8 @@ def references_of(fields: Mapping[str, Any], base_url: str) -> tuple[Reference, 
         found.append(Reference(pointer_to(at), ENVIRONMENT, environment))
     for path, uri in [*_uris(fields.get("input"), ["input"]), *_sources(fields.get("environment"))]:
         name = file_name(uri, base_url)
+        if _is_doubtful(uri, name, base_url):
+            name = uri[:NAME_MAX]
         if name is not None:
             found.append(Reference(pointer_to(path), FILE, name))
     return tuple(found)
@@ -73,6 +82,22 @@ def file_name(uri: str, base_url: str) -> str | None:
     host = host.rstrip(".").lower()
     found = _FILE.search(parts.path) if host == own or _HOST.fullmatch(host) else None
     return found[1] if found else None
+
+
+def _is_doubtful(uri: str, name: str | None, base_url: str) -> bool:
+    """Whether somebody may see another file in a URI: with dots, empty parts and escapes resolved, however often."""
+    if len(uri) > URI_MAX:
+        return not uri.startswith("data:")
+    text = re.split("[?#]", uri, maxsplit=1)[0]
+    for _ in range(3):
+        text = unquote(text)
+    text = unicodedata.normalize("NFKC", text).replace("\u3002", ".").replace("\\", "/").strip().lower()
+    start = _WEB.match(text)
+    host, _, path = text[start.end() :].partition("/") if start else ("", "", text)
+    plain = posixpath.normpath(f"/{path}").lstrip("/")
+    seen = file_name(f"https://{host}/{plain}" if start else plain, base_url)
+    last = _LAST.match(plain) if seen else None
+    return (last[1] if last else seen) != (name and name.lower())
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

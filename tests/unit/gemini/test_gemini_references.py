@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.gemini.references import made_by, references_of
+from worker.gemini.references import NAME_MAX, made_by, references_of
 
 BASE = "https://gateway.example:8443/gemini"
 GOOGLE = "https://generativelanguage.googleapis.com"
@@ -59,13 +59,39 @@ def test_a_file_of_the_api_has_one_name(uri: str) -> None:
         "https://generativelanguage.googleapis.com.example.com/v1/files/abc-1",
         f"{GOOGLE}/v1/models/abc",
         f"{GOOGLE}/v1/myfiles/abc",
+        "https://example.com/a/../v1//files/abc-1",
         "data:text/plain,files/abc",
+        f"data:text/plain,{'x' * 5000}",
         "https://[broken/files/abc",
         "",
     ],
 )
 def test_whatever_is_public_is_nobodys(uri: str) -> None:
     assert names(uri) == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"{GOOGLE}/v1/files/mine/../theirs",
+        f"{GOOGLE}/v1/files/mine/%2e%2e/theirs",
+        f"{GOOGLE}/v1/files/mine%3F/../theirs",
+        f"{GOOGLE}/v1/files/mine/files/theirs",
+        f"{GOOGLE}/v1//files//theirs",
+        f"{GOOGLE}/v1/files%252Ftheirs",
+        f"{GOOGLE}/v1/Files/theirs",
+        f"{GOOGLE}/{'./' * 3000}v1/files//theirs",
+        "https:generativelanguage.googleapis.com/v1/files/theirs",
+        "https:///generativelanguage.googleapis.com/v1/files/theirs",
+        "https:\\\\generativelanguage.googleapis.com\\v1\\files\\theirs",
+        "https://generativelanguage\u3002googleapis\uff0ecom/v1/files/theirs",
+        f"{BASE}/v1/./files/./theirs",
+        "./files/theirs",
+        "v1//files/theirs",
+    ],
+)
+def test_what_one_reader_may_take_for_another_file_than_the_next_is_nobody_s_file(uri: str) -> None:
+    assert names(uri) == [uri[:NAME_MAX]]
 
 
 FILE = {"type": "document", "uri": f"{GOOGLE}/v1/files/f"}
