@@ -119,6 +119,19 @@ def test_the_command_of_the_banner_survives_a_shell(make_settings: MakeSettings)
     assert words[-2] == "-d"
 
 
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_the_banner_names_a_data_directory_that_only_up_was_told(
+    make_settings: MakeSettings, tmp_path: Path, *, is_asked_for: bool
+) -> None:
+    elsewhere = tmp_path / "the data"
+    elsewhere.mkdir()
+    options = Options(data_dir=elsewhere if is_asked_for else None)
+
+    words = shlex.split(banner(around(make_settings, options, data_dir=elsewhere), took_s=5))
+
+    assert (f"NIGHTDESK_DATA_DIR={elsewhere}" in words) == is_asked_for
+
+
 def test_what_is_retired_is_told_before_the_parts_start(
     make_settings: MakeSettings, sqlite_url: str, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """What `nightdesk up` prints when everything is ready: where things are, and a first job to paste."""
 
 import json
+import shlex
 import sys
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,13 +37,20 @@ Nightdesk is ready after {took_s:.1f} s. {_who_answers(around)}
     -d '{json.dumps(_job(around, f"{receiver}/hook"))}'
 
 When it is done, its webhook shows up on {receiver} .
-From another terminal, `{program} check` looks at all of this, and these two let `{program} submit` and `jobs` in:
+From another terminal `{program} check` looks at all of this, and `{program} submit` and `jobs` use it, after
 
-  export NIGHTDESK_URL={api}
-  export NIGHTDESK_API_KEY={key}
+{_exports(around)}
 
 Ctrl-C stops everything; jobs go on at the next start.
 """
+
+
+def _exports(around: Surroundings) -> str:
+    told = {"NIGHTDESK_URL": around.api_url, "NIGHTDESK_API_KEY": around.environment[keyring.API_KEY]}
+    if around.options.data_dir:
+        # The commands look where the settings say, which did not say this.
+        told["NIGHTDESK_DATA_DIR"] = str(around.data_dir)
+    return "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in told.items())
 
 
 def _who_answers(around: Surroundings) -> str:
