@@ -11,6 +11,7 @@ from api import cursor
 from worker.document import PRIORITIES
 from worker.errors import Fault, Invalid
 from worker.gemini.rules import LABELS_MAX
+from worker.models import Kind
 from worker.options import MAX_KEYS, in_utc
 from worker.states import Status
 from worker.store.jobs import Filters
@@ -52,7 +53,7 @@ async def _listing(
 ) -> Asked:
     if agent and model:
         raise Invalid(Fault("/agent", "not together with model"))
-    kind = "agent" if agent else "model" if model else None
+    kind: Kind | None = "agent" if agent else "model" if model else None
     pairs = _pairs(request)
     filters = Filters(
         statuses=status,

@@ -70,9 +70,9 @@ class Context:
         """Where the upstream is, for whoever asks it by itself."""
         return access(self.settings)
 
-    def schedule(self, kind: str, target: str) -> Backoff:
+    def schedule(self, kind: Kind, target: str) -> Backoff:
         """When a running interaction is asked again."""
-        return self._schedules[self.catalog.entry(_kind(kind), target).poll]
+        return self._schedules[self.catalog.entry(kind, target).poll]
 
     @cached_property
     def _schedules(self) -> dict[str, Backoff]:
@@ -188,7 +188,3 @@ def found(settings: Settings, database: Database, vault: Vault, now: datetime) -
                 key = projects.add_key(session, project.id, "bootstrap", issued, scopes=list(keys.SCOPES), now=now)
                 by = audit.SETTINGS
                 audit.note(session, by, audit.KEY_CREATED, project_id=project.id, subject=key.id, now=now)
-
-
-def _kind(kind: str) -> Kind:
-    return "agent" if kind == "agent" else "model"

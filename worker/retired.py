@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from worker.database import Database
 from worker.errors import Invalid
-from worker.gemini.catalog import Catalog, Kind
+from worker.gemini.catalog import Catalog
 from worker.store import gates, stats
 from worker.store.stats import Waiting
 
@@ -52,8 +52,7 @@ def _jobs(catalog: Catalog, session: Session) -> Iterator[str]:
 
 
 def _used(catalog: Catalog, waiting: Waiting) -> str | None:
-    kind: Kind = "agent" if waiting.kind == "agent" else "model"
     try:
-        return catalog.resolve(kind, waiting.target, strict=waiting.strict_model).id
+        return catalog.resolve(waiting.kind, waiting.target, strict=waiting.strict_model).id
     except Invalid:
         return None

@@ -140,10 +140,10 @@ async def list_jobs(who: Reader, desk: AtDesk, listing: Listing) -> Response:
 
 def _substituted(desk: Desk, filters: Filters) -> Filters:
     """A retired id finds the jobs that were submitted with it: they carry the id that replaced it."""
-    if filters.target is None:
+    if filters.kind is None or filters.target is None:
         return filters
     try:
-        resolved = desk.context.catalog.resolve("agent" if filters.kind == "agent" else "model", filters.target)
+        resolved = desk.context.catalog.resolve(filters.kind, filters.target)
     except Invalid:
         return filters
     return replace(filters, target=resolved.id)

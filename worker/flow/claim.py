@@ -91,9 +91,7 @@ def _near(waiting: Sequence[Waiting], room_bytes: int) -> Sequence[Waiting]:
 def _choose(context: Context, job: Waiting) -> _Choice | None:
     """What a job is to be started as; None: that cannot be told now, and its hint runs out."""
     try:
-        resolved = context.catalog.resolve(
-            "agent" if job.kind == "agent" else "model", job.target, strict=job.strict_model
-        )
+        resolved = context.catalog.resolve(job.kind, job.target, strict=job.strict_model)
     except Invalid as error:
         fault = failure("upstream_rejected", error.faults[0].detail, retryable=False)
         return _Choice(job, job.target, job.substitutions, fault)

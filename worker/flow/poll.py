@@ -249,7 +249,7 @@ def _lose(context: Context, row: Polled, claim: str, now: datetime) -> list[Job]
 
 
 def _is_stalled(context: Context, row: Polled, answer: Answer, now: datetime) -> bool:
-    after_s = context.catalog.entry("agent" if row.kind == "agent" else "model", row.target).stalled_after_s
+    after_s = context.catalog.entry(row.kind, row.target).stalled_after_s
     return (
         answer.kind is AnswerKind.RUNNING
         and row.stalled_at is None

@@ -47,7 +47,9 @@ def follow_job(ground: Ground, job: Job, before: Job | None, *, lacks_environmen
     job.notes = [*job.notes, *ground.kept.notes(before.finished_at, ground.now)]
     if before.status in TERMINAL:
         return _unfit(ground, job, before, lacks_environment=lacks_environment)
-    is_hopeless = lacks_environment and before.kind == "agent" and not _takes(_entry(ground.catalog, before))
+    is_hopeless = (
+        lacks_environment and before.kind == "agent" and not _takes(ground.catalog.entry(before.kind, before.target))
+    )
     return Fault(f"/{ENVIRONMENT}", NO_ENVIRONMENT) if is_hopeless else None
 
 
@@ -90,7 +92,7 @@ def inherit(
     if retention.of(context).is_over(before.finished_at, context.clock()):
         return {}, _failure(retention.GONE)
     own = {"previous_interaction_id": before.interaction_id}
-    entry = _entry(context.catalog, job)
+    entry = context.catalog.entry(job.kind, job.target)
     if body.get(ENVIRONMENT) is not None or not _takes(entry):
         return own, None
     if before.environment_id is not None:
@@ -113,10 +115,6 @@ def catch_up(context: Context, job_ids: Collection[str]) -> None:
 
 def _failure(message: str) -> dict[str, Any]:
     return failure("previous_job_failed", message, retryable=False)
-
-
-def _entry(catalog: Catalog, job: Job) -> Entry:
-    return catalog.entry("agent" if job.kind == "agent" else "model", job.target)
 
 
 def _takes(entry: Entry) -> bool:

@@ -5,11 +5,12 @@ Its texts go into rows and indexes, so they are kept to what a database takes; n
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 from worker.gemini import clean
 from worker.gemini.answer import ENDED, short
 from worker.gemini.rules import FIELDS
+from worker.gemini.tables import Kind
 
 ID_MAX = 512
 TARGET_MAX = 256
@@ -22,7 +23,7 @@ class Resource:
     """An interaction that exists upstream: who runs it and how it stands."""
 
     upstream_id: str
-    kind: Literal["model", "agent"]
+    kind: Kind
     target: str
     status: str
     previous_id: str | None = None

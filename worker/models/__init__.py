@@ -18,6 +18,7 @@ from worker.models.jobs import (
     Interaction,
     Job,
     JobInput,
+    Kind,
     Leftover,
     Result,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Interaction",
     "Job",
     "JobInput",
+    "Kind",
     "Leftover",
     "Moment",
     "Project",

@@ -1,13 +1,16 @@
 """Jobs and what belongs to them alone."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from worker.models.columns import Json, Sealed, UtcDateTime, partial
 from worker.states import Status
+
+Kind = Literal["model", "agent"]
+"""What the target of a job is."""
 
 POLLABLE = "status = 'in_progress' OR (status = 'cancelling' AND cancel_answered_at IS NOT NULL)"
 CANCELLABLE = "status = 'cancelling' AND cancel_answered_at IS NULL"
@@ -30,7 +33,7 @@ class Job(SQLModel, table=True):
     id: str = Field(primary_key=True)
     project_id: str = Field(foreign_key="project.id")
     status: Status = Field(sa_type=sa.String)
-    kind: str
+    kind: Kind = Field(sa_type=sa.String)
     target: str
     priority: int = Field(sa_type=sa.SmallInteger)
     created_at: datetime = Field(sa_type=UtcDateTime)

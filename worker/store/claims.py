@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from worker.models import CANCELLABLE, EXPIRING, POLLABLE, SWEPT, Job
+from worker.models import CANCELLABLE, EXPIRING, POLLABLE, SWEPT, Job, Kind
 from worker.store.rows import given, once
 
 POLL_FIELDS = ("due_at", "upstream_status", "thought", "mark", "changed_at", "missing", "missing_since")
@@ -22,7 +22,7 @@ class Polled(NamedTuple):
     id: str
     interaction_id: str
     status: str
-    kind: str
+    kind: Kind
     target: str
     was_due_at: datetime | None
     attempt: int

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from worker import ids
-from worker.models import IN_FLIGHT, STARTABLE, SWEPT, Job, JobInput
+from worker.models import IN_FLIGHT, STARTABLE, SWEPT, Job, JobInput, Kind
 from worker.states import TERMINAL, Status
 from worker.store import rows
 
@@ -20,7 +20,7 @@ class Filters:
     """What `GET /v1/jobs` can ask for; empty fields ask for nothing."""
 
     statuses: Sequence[str] = ()
-    kind: str | None = None
+    kind: Kind | None = None
     target: str | None = None
     priority: int | None = None
     created_after: datetime | None = None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from worker.models import STARTABLE, Job, JobInput
+from worker.models import STARTABLE, Job, JobInput, Kind
 from worker.states import Status
 from worker.store.rows import once
 
@@ -20,7 +20,7 @@ class Waiting(NamedTuple):
 
     id: str
     project_id: str
-    kind: str
+    kind: Kind
     target: str
     strict_model: bool
     substitutions: list[dict[str, str]]
@@ -31,7 +31,7 @@ class Sent(NamedTuple):
     """The columns of a job whose create was sent that its answer needs."""
 
     id: str
-    kind: str
+    kind: Kind
     target: str
     status: str
     claim: str | None

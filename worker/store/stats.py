@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped as Column
 from sqlmodel import Session, col
 
-from worker.models import CANCELLABLE, EXPIRING, IN_FLIGHT, POLLABLE, STARTABLE, SWEPT, Delivery, Job
+from worker.models import CANCELLABLE, EXPIRING, IN_FLIGHT, POLLABLE, STARTABLE, SWEPT, Delivery, Job, Kind
 
 Condition = sa.ColumnElement[bool] | sa.TextClause
 ASKED = (POLLABLE, CANCELLABLE)
@@ -22,7 +22,7 @@ class Tally:
     """How many jobs of one target are in one status."""
 
     status: str
-    kind: str
+    kind: Kind
     target: str
     jobs: int
 
@@ -43,7 +43,7 @@ class Load:
 class Waiting:
     """How many jobs wait to be started as one target."""
 
-    kind: str
+    kind: Kind
     target: str
     strict_model: bool
     jobs: int
