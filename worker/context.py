@@ -24,7 +24,7 @@ from worker.gemini.loop import LoopThread
 from worker.gemini.poller import Bounds, Poller
 from worker.retry import Backoff
 from worker.settings import SLOT_WAIT_S, Settings
-from worker.store import audit, projects
+from worker.store import audit, projects, sealings
 from worker.vault import CHECK, Vault
 from worker.webhooks import signing
 from worker.webhooks.address import Policy
@@ -174,9 +174,9 @@ def found(settings: Settings, database: Database, vault: Vault, now: datetime) -
     with database.write() as session:
         # Everything starts at once, and each part would make what is missing.
         take_turns(session.connection())
-        sealed = projects.sealing(session, CHECK)
+        sealed = sealings.get(session, CHECK)
         if sealed is None:
-            projects.add_sealing(session, CHECK, vault.seal(CHECK))
+            sealings.add(session, CHECK, vault.seal(CHECK))
         else:
             vault.open(sealed)
         project = projects.by_name(session, projects.DEFAULT) or projects.create_project(

@@ -56,14 +56,14 @@ def _database(settings: "Settings") -> str:
 
 def _encryption_key(settings: "Settings") -> str:
     from worker.cli import operator  # noqa: PLC0415
-    from worker.store import projects  # noqa: PLC0415
+    from worker.store import sealings  # noqa: PLC0415
     from worker.vault import CHECK, Vault  # noqa: PLC0415
 
     vault = Vault(settings.encryption_key)
     if operator.absent(settings):
         return "set; there is no database yet that it must fit"
     with operator.opened(settings) as database, database.read() as session:
-        sealed = projects.sealing(session, CHECK)
+        sealed = sealings.get(session, CHECK)
     if sealed is None:
         return "set; the database is new and takes any"
     vault.open(sealed)

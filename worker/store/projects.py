@@ -8,7 +8,7 @@ from sqlmodel import Session, col
 
 from worker import ids
 from worker.keys import Issued
-from worker.models import ApiKey, Project, Sealing
+from worker.models import ApiKey, Project
 
 DEFAULT = "default"
 
@@ -124,15 +124,3 @@ def lock(session: Session, project_id: str) -> Project | None:
     """The project, kept as it is until the end of the transaction."""
     statement = sa.select(Project).where(col(Project.id) == project_id).with_for_update()
     return session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-
-
-def sealing(session: Session, name: str) -> bytes | None:
-    """The stored check value of the encryption key."""
-    found = session.get(Sealing, name)
-    return found.sealed if found else None
-
-
-def add_sealing(session: Session, name: str, sealed: bytes) -> None:
-    """Store the check value of the encryption key."""
-    session.add(Sealing(name=name, sealed=sealed))
-    session.flush()

@@ -1,4 +1,4 @@
-"""Everything that lies sealed in the database, to be sealed anew when the encryption key is replaced."""
+"""What lies sealed in the database: the check value of the encryption key, and all of it, to be sealed anew."""
 
 from collections.abc import Callable
 
@@ -17,6 +17,18 @@ SECRETS: dict[type[SQLModel], tuple[str, ...]] = {
 Document = type[JobInput] | type[Result]
 DOCUMENTS: dict[Document, str] = {JobInput: "body", Result: "raw"}
 """A column each of many large rows, of a type of its own, which seals whatever is written."""
+
+
+def get(session: Session, name: str) -> bytes | None:
+    """The stored check value of the encryption key."""
+    found = session.get(Sealing, name)
+    return found.sealed if found else None
+
+
+def add(session: Session, name: str, sealed: bytes) -> None:
+    """Store the check value of the encryption key."""
+    session.add(Sealing(name=name, sealed=sealed))
+    session.flush()
 
 
 def secrets(session: Session, reseal: Callable[[bytes], bytes]) -> int:

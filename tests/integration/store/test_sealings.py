@@ -66,7 +66,7 @@ def test_what_was_sealed_anew_is_opened_by_the_new_key_alone(store: Store) -> No
     with keyed(store, OLD) as database, database.write() as session:
         project = projects.create_project(session, "a", sealed_secret=old.seal("whsec_a"), now=NOW)
         project.webhook_secret, project.old_webhook_secret = old.seal("whsec_b"), old.seal("whsec_a")
-        projects.add_sealing(session, "check", old.seal("check"))
+        sealings.add(session, "check", old.seal("check"))
         for name, secret, headers in (("live", old.seal("whsec_c"), old.seal("{}")), ("deleted", b"", None)):
             kept: dict[str, Any] = {
                 "id": name,
