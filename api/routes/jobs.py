@@ -24,7 +24,7 @@ from worker.flow.draft import Draft
 from worker.flow.submit import Accepted
 from worker.models import Job
 from worker.states import Status
-from worker.store import audit, expiries, jobs
+from worker.store import audit, jobs, results
 from worker.store.jobs import Filters
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)
@@ -152,7 +152,7 @@ def _substituted(desk: Desk, filters: Filters) -> Filters:
 def _page(session: Session, project_id: str, listing: Listing) -> bytes:
     found = jobs.page(session, project_id, listing.filters, before=listing.before, limit=listing.limit + 1)
     shown = found[: listing.limit]
-    ends = expiries.of_jobs(session, [(job.id, job.turn) for job in shown])
+    ends = results.ends(session, [(job.id, job.turn) for job in shown])
     more = cursor.encode("job", shown[-1].id) if len(found) > listing.limit else None
     return orjson.dumps(view.page([view.listed(job, ends.get(job.id)) for job in shown], more))
 

@@ -1,5 +1,6 @@
 """What interactions gave, until its retention ends."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +47,13 @@ def raw(session: Session, job_id: str, turn: int) -> bytes | None:
     """The interaction's own body without media, as JSON bytes."""
     statement = sa.select(col(Result.raw)).where(col(Result.job_id) == job_id, col(Result.turn) == turn)
     return session.execute(statement).scalar_one_or_none()
+
+
+def ends(session: Session, turns: Collection[tuple[str, int]]) -> dict[str, datetime]:
+    """When the result of each (job, turn) is forgotten, by job, where it has one."""
+    wanted = sa.select(col(Result.job_id), col(Result.turn), col(Result.expires_at))
+    rows = session.execute(wanted.where(col(Result.job_id).in_({job_id for job_id, _ in turns})))
+    return {row.job_id: row.expires_at for row in rows if (row.job_id, row.turn) in turns}
 
 
 def expired(session: Session, now: datetime, limit: int) -> dict[str, bool]:

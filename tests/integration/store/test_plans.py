@@ -20,7 +20,6 @@ from worker.store import (
     claims,
     conversations,
     deliveries,
-    expiries,
     hints,
     interactions,
     jobs,
@@ -83,7 +82,7 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "thread": ("ix_job_conversation", lambda s: conversations.page(s, "p", "job_x", after="job_y", limit=20)),
     "requests": ("job_input_(1|pkey)", lambda s: jobs.bodies(s, TURNS)),
     "outcomes": ("result_(1|pkey)", lambda s: conversations.outcomes(s, TURNS, 1000)),
-    "ends of results": ("result_(1|pkey)", lambda s: expiries.of_jobs(s, TURNS)),
+    "ends of results": ("result_(1|pkey)", lambda s: results.ends(s, TURNS)),
     "due deliveries": (
         "ix_delivery_due",
         lambda s: deliveries.claim(s, claim="c", now=NOW, until=UNTIL, limit=64, skip=deliveries.Skip({"dead"})),
