@@ -7,6 +7,7 @@ import json
 from collections import Counter as Sum
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from sqlmodel import Session
 from worker import telemetry
 from worker.context import Context
 from worker.errors import NightdeskError
+from worker.flow import counting
 from worker.models import Counter
 from worker.store import counters, gates, moments, stats
 from worker.store.stats import Tally
@@ -29,15 +31,9 @@ PARTS = ("_bucket", "_sum", "_count")
 
 
 def flush(context: Context) -> None:
-    """Add what this process has counted to everybody's counters; keeps it where that fails."""
-    amounts = telemetry.drain()
-    if not amounts:
-        return
-    try:
-        with context.database.write() as session:
-            counters.add(session, amounts)
-    except NightdeskError:
-        telemetry.restore(amounts)
+    """Add what this process has counted to everybody's counters, now or, where that fails, with the next."""
+    with suppress(NightdeskError):
+        counting.flush(context)
 
 
 def text(session: Session, tallies: Iterable[Tally], *, known: Collection[str], now: datetime) -> bytes:

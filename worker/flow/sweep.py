@@ -14,13 +14,12 @@ from worker import telemetry
 from worker.app import CANCEL, DELIVER
 from worker.context import Context
 from worker.errors import NightdeskError
-from worker.flow import chain, forget, gate, receivers, remove, retention, unconfirmed, wake
+from worker.flow import chain, counting, forget, gate, receivers, remove, retention, unconfirmed, wake
 from worker.flow.end import end, failure
 from worker.models import Job
 from worker.states import TERMINAL, Status
 from worker.store import (
     claims,
-    counters,
     deliveries,
     gates,
     interactions,
@@ -49,7 +48,7 @@ CANCELS = 64
 def tick(context: Context) -> bool:
     """Sweep if nobody did within the last second; whether this call did."""
     now = context.clock()
-    _flush_counters(context)
+    counting.flush(context)
     with context.database.write() as session:
         # A little less than a second, so that a tick that is late does not skip one.
         if not moments.win(session, moments.SWEEP, now=now, before=now - EVERY * 0.9):
@@ -68,18 +67,6 @@ def _guard(context: Context, part: Callable[[Context], None]) -> None:
         count("nightdesk_sweep_failures_total")
     except Exception as error:  # noqa: BLE001 - recorded
         telemetry.crashed("sweep", error, part=part.__name__.strip("_"))
-
-
-def _flush_counters(context: Context) -> None:
-    amounts = telemetry.drain()
-    if not amounts:
-        return
-    try:
-        with context.database.write() as session:
-            counters.add(session, amounts)
-    except NightdeskError:
-        telemetry.restore(amounts)
-        raise
 
 
 def _release(context: Context) -> None:
