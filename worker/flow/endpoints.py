@@ -105,7 +105,7 @@ def rotate(context: Context, project_id: str, endpoint_id: str, by: Actor | None
         endpoint.secret = context.vault.seal(secret)
         audit.note(session, by, audit.ENDPOINT_ROTATED, project_id=project_id, subject=endpoint_id, now=now)
     _tell("rotate", endpoint)
-    return Shown(endpoint, secret, opened(context, endpoint))
+    return Shown(endpoint, secret, receivers.headers_of(context, endpoint))
 
 
 def ping(context: Context, project_id: str, endpoint_id: str, by: Actor | None = None) -> Delivery:
@@ -145,12 +145,6 @@ def replay(
     wake.batch(context, DELIVER)
     _tell("replay", endpoint)
     return endpoint
-
-
-def opened(context: Context, endpoint: WebhookEndpoint) -> dict[str, str]:
-    """The header fields that its owner wants to be sent."""
-    headers: dict[str, str] = orjson.loads(context.vault.open(endpoint.headers)) if endpoint.headers else {}
-    return headers
 
 
 def _checked(context: Context, asked: Endpoint, given: set[str]) -> dict[str, Any]:

@@ -119,7 +119,13 @@ def _opened(context: Context, endpoint: WebhookEndpoint, now: datetime) -> tuple
     """What signs an endpoint's deliveries, and its owner's header fields."""
     old, until = endpoint.old_secret, endpoint.old_secret_until
     secrets = rotation.live(context.vault, endpoint.secret, old, until, now)
-    return secrets, orjson.loads(context.vault.open(endpoint.headers)) if endpoint.headers else {}
+    return secrets, headers_of(context, endpoint)
+
+
+def headers_of(context: Context, endpoint: WebhookEndpoint) -> dict[str, str]:
+    """The header fields that its owner wants to be sent."""
+    headers: dict[str, str] = orjson.loads(context.vault.open(endpoint.headers)) if endpoint.headers else {}
+    return headers
 
 
 @dataclass(slots=True)

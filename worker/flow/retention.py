@@ -59,7 +59,7 @@ def watch(context: Context) -> None:
     """
     now, kept = context.clock(), of(context)
     with context.database.write() as session:
-        if not moments.win(session, "retention", now=now, before=now - EVERY):
+        if not moments.win(session, moments.RETENTION, now=now, before=now - EVERY):
             return
         moved = chain.cascade(session, conversations.outwaited(session, now - kept.lasts, AT_ONCE), GONE, now)
         soon = now - kept.lasts + kept.warns_before

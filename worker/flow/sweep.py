@@ -129,7 +129,7 @@ def _follow(context: Context) -> None:
     """Waiting jobs whose predecessor ended without releasing them: the rest of a long chain."""
     now = context.clock()
     with context.database.write() as session:
-        if not moments.win(session, "follow", now=now, before=now - FOLLOW_EVERY):
+        if not moments.win(session, moments.FOLLOW, now=now, before=now - FOLLOW_EVERY):
             return
         moved = []
         waiting = jobs.left_waiting(session, TERMINAL, AT_ONCE)

@@ -8,7 +8,8 @@ from sqlmodel import Session, col
 from worker.models import Moment
 from worker.store import rows
 
-SWEEP, CONSUMED, UPSTREAM, PRUNE = "sweep", "consumed", "upstream", "prune"
+SWEEP, PRUNE, FOLLOW, RETENTION = "sweep", "prune", "follow", "retention"
+CONSUMED, UPSTREAM = "consumed", "upstream"
 
 
 def win(session: Session, name: str, *, now: datetime, before: datetime) -> bool:

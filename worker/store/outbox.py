@@ -16,9 +16,9 @@ from worker import document, ids
 from worker.models import Delivery, Event, Job, WebhookEndpoint
 from worker.states import DEFAULT_EVENTS
 from worker.store import endpoints, rows
+from worker.store.deliveries import PENDING
 from worker.store.endpoints import Listener
 
-PENDING = "pending"
 MAX_CALLS_BYTES = 64 * 1024
 """What an event tells of function calls; their job has them whole."""
 
