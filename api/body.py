@@ -20,8 +20,7 @@ from api import bulk
 from api.bulk import Hold
 from api.errors import PayloadTooLarge
 from api.places import Places
-from worker.errors import BadRequest, Fault, Invalid
-from worker.gemini.shapes import pointer_to
+from worker.errors import MAX_FAULTS, BadRequest, Fault, Invalid, pointer_to
 
 LONG_NUMBER = re.compile(rb"\d{19}")
 """Without so many digits in a row no whole number needs more than 64 bits."""
@@ -29,7 +28,6 @@ LONG_NUMBER = re.compile(rb"\d{19}")
 MAX_DEPTH = 128
 """Levels of a body: JSON is read deeper than it is written, and what cannot be written cannot be kept."""
 
-MAX_FAULTS = 50
 _INEXACT = object()
 
 

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 
 from worker.errors import (
+    MAX_FAULTS,
     AddressRefused,
     ArtifactStoreError,
     BadRequest,
@@ -32,7 +33,6 @@ from worker.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_S = 5
-MAX_FAULTS = 50
 NO_SUCH_PATH = "no such path"
 
 

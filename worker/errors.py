@@ -3,7 +3,11 @@
 Messages are shown to users and operators: they never carry prompts, payloads, secrets or URL queries.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+MAX_FAULTS = 50
+"""Of one request: whoever mends these may ask again."""
 
 
 class NightdeskError(Exception):
@@ -20,6 +24,11 @@ class Fault:
 
     pointer: str
     detail: str
+
+
+def pointer_to(parts: Iterable[str | int]) -> str:
+    """The JSON pointer (RFC 6901) of a path."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 class Invalid(NightdeskError):

@@ -1,6 +1,6 @@
 """What clients may say of jobs, beside the interaction itself, and of webhook endpoints: types, limits and defaults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,12 +15,11 @@ from pydantic import (
     ValidationError,
 )
 
-from worker.errors import Fault, Invalid
+from worker.errors import MAX_FAULTS, Fault, Invalid, pointer_to
 from worker.states import EVENT_TYPES, SUBSCRIBABLE
 
 DAY_S = 86_400
 MAX_KEYS = 16
-MAX_FAULTS = 50
 
 
 def _no_nul(text: str) -> str:
@@ -36,16 +35,13 @@ def _few(given: object) -> object:
     return given
 
 
-def _known_event(name: str) -> str:
-    if name not in EVENT_TYPES:
-        raise ValueError(f"is none of {', '.join(EVENT_TYPES)}")
-    return name
+def _one_of(names: Sequence[str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"is none of {', '.join(names)}")
+        return name
 
-
-def _known_subscription(name: str) -> str:
-    if name not in SUBSCRIBABLE:
-        raise ValueError(f"is none of {', '.join(SUBSCRIBABLE)}")
-    return name
+    return AfterValidator(check)
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -67,7 +63,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
-    webhook_events: Annotated[list[Annotated[str, AfterValidator(_known_event)]], Field(max_length=32)] | None = None
+    webhook_events: Annotated[list[Annotated[str, _one_of(EVENT_TYPES)]], Field(max_length=32)] | None = None
     metadata: Annotated[dict[Key, Value], Field(max_length=MAX_KEYS), BeforeValidator(_few)] = {}
     priority: Literal["low", "normal", "high"] = "normal"
     run_at: Annotated[AwareDatetime, Field(strict=False), AfterValidator(in_utc)] | None = None
@@ -104,9 +100,7 @@ class Endpoint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
-    events: (
-        Annotated[list[Annotated[str, AfterValidator(_known_subscription)]], Field(min_length=1, max_length=32)] | None
-    ) = None
+    events: Annotated[list[Annotated[str, _one_of(SUBSCRIBABLE)]], Field(min_length=1, max_length=32)] | None = None
     description: Annotated[str, StringConstraints(max_length=512), AfterValidator(_no_nul)] | None = None
     headers: Annotated[dict[str, str], Field(max_length=20)] | None = None
 
@@ -134,8 +128,7 @@ def asked(model: type[Asked], fields: Mapping[str, Any]) -> Asked:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        raise Invalid(*(_fault(dict(fault)) for fault in found[:MAX_FAULTS])) from None
+        raise Invalid(*_faults(error)) from None
 
 
 def read(fields: Mapping[str, Any]) -> tuple[Options, list[Fault]]:
@@ -143,10 +136,12 @@ def read(fields: Mapping[str, Any]) -> tuple[Options, list[Fault]]:
     try:
         return Options.model_validate({name: value for name, value in fields.items() if name in NAMES}), []
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        return Options(), [_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
+        return Options(), _faults(error)
 
 
-def _fault(fault: dict[str, Any]) -> Fault:
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in fault["loc"] if part != "[key]"]
-    return Fault("/" + "/".join(parts), str(fault["msg"]).removeprefix("Value error, "))
+def _faults(error: ValidationError) -> list[Fault]:
+    found = error.errors(include_input=False, include_url=False)[:MAX_FAULTS]
+    return [
+        Fault(pointer_to(part for part in one["loc"] if part != "[key]"), one["msg"].removeprefix("Value error, "))
+        for one in found
+    ]

@@ -12,12 +12,11 @@ import orjson
 from worker import ids, options
 from worker.context import Context
 from worker.document import PRIORITIES
-from worker.errors import AddressRefused, Fault, Invalid
+from worker.errors import MAX_FAULTS, AddressRefused, Fault, Invalid, pointer_to
 from worker.flow import predecessor
 from worker.gemini import agents, planning, request
 from worker.gemini.catalog import Kind, Resolved
 from worker.gemini.references import Reference, references_of
-from worker.gemini.rules import MAX_FAULTS
 from worker.models import Job
 from worker.states import Status
 from worker.store import submissions
@@ -95,11 +94,7 @@ def unknown_field(name: str, known: Collection[str]) -> Fault:
     """The fault of a field that is none of those known, with the nearest name."""
     near = get_close_matches(name, known, n=1)
     hint = "send it in extra_body" if name in request.PASSED_ON else f"did you mean {near[0]}?" if near else ""
-    return Fault(f"/{_escape(name)}", "; ".join(filter(None, ["unknown field", hint])))
-
-
-def _escape(name: str) -> str:
-    return name[:64].replace("~", "~0").replace("/", "~1")
+    return Fault(pointer_to([name[:64]]), "; ".join(filter(None, ["unknown field", hint])))
 
 
 def contradictions(context: Context, chosen: options.Options, body: Mapping[str, Any]) -> list[Fault]:

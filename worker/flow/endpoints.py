@@ -12,7 +12,7 @@ import orjson
 from worker import document, ids, options
 from worker.app import DELIVER
 from worker.context import Context
-from worker.errors import AddressRefused, Conflict, Fault, Invalid, NotFound
+from worker.errors import AddressRefused, Conflict, Fault, Invalid, NotFound, pointer_to
 from worker.flow import health, receivers, rotation, wake
 from worker.models import Delivery, WebhookEndpoint
 from worker.options import Endpoint, EndpointChange, Replay
@@ -175,8 +175,7 @@ def _header_faults(headers: Mapping[str, str]) -> list[Fault]:
         wrong = "is given twice" if name.lower() in seen else custom_header_fault(name, value)
         seen.add(name.lower())
         if wrong:
-            place = name[:64].replace("~", "~0").replace("/", "~1")
-            faults.append(Fault(f"/headers/{place}", wrong))
+            faults.append(Fault(pointer_to(["headers", name[:64]]), wrong))
     return faults
 
 

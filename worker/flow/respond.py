@@ -12,7 +12,7 @@ import orjson
 from sqlmodel import Session
 
 from worker.context import Context
-from worker.errors import Conflict, Fault, Invalid, NightdeskError, NotFound
+from worker.errors import MAX_FAULTS, Conflict, Fault, Invalid, NightdeskError, NotFound
 from worker.flow import chain, limits, owned, submit, turns, wake
 from worker.flow.draft import unknown_field
 from worker.flow.quota import Quota
@@ -20,7 +20,7 @@ from worker.flow.submit import Accepted, Order
 from worker.gemini import request
 from worker.gemini.references import references_of
 from worker.gemini.result import RESULTS
-from worker.gemini.rules import FIELDS, MAX_FAULTS
+from worker.gemini.rules import FIELDS
 from worker.models import Job
 from worker.states import Status
 from worker.store import audit, jobs, moves, submissions

@@ -6,8 +6,8 @@ Pure: fields in, faults out, no values echoed. Own agents, whose family nobody h
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from worker.errors import Fault
-from worker.gemini.shapes import pointer_to, type_of, types_of
+from worker.errors import Fault, pointer_to
+from worker.gemini.shapes import type_of, types_of
 
 Fields = Mapping[str, Any]
 

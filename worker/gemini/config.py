@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
-from worker.errors import Fault
+from worker.errors import Fault, pointer_to
 from worker.gemini.keywords import of_schema
 from worker.gemini.schema import TYPES
-from worker.gemini.shapes import plain, pointer_to, type_of
+from worker.gemini.shapes import plain, type_of
 
 Path = list[str | int]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.errors import Fault
-from worker.gemini.shapes import pointer_to, type_of, types_of
+from worker.errors import Fault, pointer_to
+from worker.gemini.shapes import type_of, types_of
 
 Path = list[str | int]
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from worker.errors import Fault
+from worker.errors import Fault, pointer_to
 from worker.gemini.schema import TYPES
-from worker.gemini.shapes import pointer_to
 
 Path = list[str | int]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 from urllib.parse import unquote, urlsplit
 
-from worker.gemini.shapes import pointer_to
+from worker.errors import pointer_to
 
 FILE, ENVIRONMENT = "file", "environment"
 NEW = frozenset({"", "remote"})

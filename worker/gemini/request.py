@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from worker.errors import Fault, Invalid
+from worker.errors import MAX_FAULTS, Fault, Invalid
 from worker.gemini import rules, shapes
-from worker.gemini.rules import FIELDS, MAX_FAULTS, PASSED_ON, RESERVED
+from worker.gemini.rules import FIELDS, PASSED_ON, RESERVED
 
 __all__ = ["FIELDS", "PASSED_ON", "RESERVED", "CreateRequest", "build", "schemas_of", "validate", "wants_json", "warm"]
 

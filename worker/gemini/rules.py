@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from worker.errors import Fault
+from worker.errors import MAX_FAULTS, Fault, pointer_to
 from worker.gemini import agents
 from worker.gemini.config import of_environment, of_format, of_generation
 from worker.gemini.contents import of_input
-from worker.gemini.shapes import plain, pointer_to
+from worker.gemini.shapes import plain
 from worker.gemini.tools import of_tools
 
 Fields = Mapping[str, Any]
@@ -50,7 +50,6 @@ MAX_PARTS = 20_000
 """The SDK's types take up to 0.1 ms for each part: a hostile body would keep them busy for minutes."""
 FREE_FORM = frozenset({"result", "parameters", "schema", "arguments"})
 """Objects that the SDK's types take as they are, whose parts do not count."""
-MAX_FAULTS = 50
 LABELS_MAX = 64
 SERVICE_TIERS = ("flex", "standard", "priority", "deferred")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from worker.gemini.shapes import pointer_to
+from worker.errors import pointer_to
 
 MAX_STEPS = 200_000
 MAX_S = 2.0

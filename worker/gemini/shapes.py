@@ -4,14 +4,14 @@ Importing them takes a second or two, so it happens on first use. Knows no rule 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from worker.errors import Fault
+from worker.errors import Fault, pointer_to
 
 _NOUNS = {
     "string": "a string",
@@ -87,11 +87,6 @@ def type_of(item: Any) -> str | None:
 def plain(name: str) -> str:
     """Return a field's name with underscores where it is in camel case: the API may take the one for the other."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name[:80]).lower()
-
-
-def pointer_to(parts: Iterable[str | int]) -> str:
-    """Return the JSON pointer (RFC 6901) of a path."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _pointer(place: tuple[str | int, ...], value: Any, *, is_missing: bool) -> str:

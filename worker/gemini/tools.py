@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.errors import Fault
+from worker.errors import Fault, pointer_to
 from worker.gemini.contents import of_unknown
 from worker.gemini.keywords import of_schema
-from worker.gemini.shapes import pointer_to, type_of, types_of
+from worker.gemini.shapes import type_of, types_of
 
 Path = list[str | int]
 
