@@ -22,7 +22,7 @@ _UNSEARCHABLE = re.compile(r'["\\\x00-\x1f]')
 """Characters that SQLite's JSON paths or PostgreSQL's text cannot hold."""
 
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
-Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]
+Cursor = Annotated[str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before.")]
 Moment = Annotated[AwareDatetime, AfterValidator(in_utc)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 
@@ -47,9 +47,7 @@ async def _listing(
     created_before: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
     conversation: Annotated[Name | None, Query(description="A `conversation_id`.")] = None,
     limit: Limit = 20,
-    cursor_: Annotated[
-        str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor_: Cursor = None,
 ) -> Asked:
     if agent and model:
         raise Invalid(Fault("/agent", "not together with model"))

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from api import cursor, examples, schemas, view
 from api.auth import Admin
 from api.desk import AtDesk
-from api.listing import Limit, Moment, Name
+from api.listing import Cursor, Limit, Moment, Name
 from api.openapi import KEYED, Ok, answers
 from worker.document import stamp
 from worker.errors import BadRequest, Invalid
@@ -52,9 +52,7 @@ async def _asked(
     subject: Annotated[Name | None, Query(description="The id of what it was done to.")] = None,
     since: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
     limit: Limit = 20,
-    cursor_: Annotated[
-        str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor_: Cursor = None,
 ) -> Asked:
     return Asked(Filters(action, actor, subject, since), cursor.decode("audit", cursor_), limit)
 
@@ -77,8 +75,7 @@ async def list_audit(who: Admin, desk: AtDesk, asked: Annotated[Asked, Depends(_
 
 def _page(session: Session, project_id: str, asked: Asked) -> bytes:
     found = audit.page(session, project_id, asked.filters, before=asked.before, limit=asked.limit + 1)
-    shown = found[: asked.limit]
-    more = cursor.encode("audit", shown[-1].id) if len(found) > asked.limit else None
+    shown, more = cursor.cut("audit", found, asked.limit)
     return orjson.dumps(view.page([_render(one) for one in shown], more))
 
 

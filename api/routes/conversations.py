@@ -1,17 +1,17 @@
 """Conversations: the jobs that build on one another, as a thread."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from sqlmodel import Session
 
 from api import cursor, excerpts, exchanges, schemas, view
 from api.auth import Reader
 from api.desk import AtDesk, Desk
 from api.ids import ConversationId
-from api.listing import Limit
+from api.listing import Cursor, Limit
 from api.openapi import KEYED, Ok, answers
 from worker.document import stamp
 from worker.errors import BadRequest, Invalid, NotFound
@@ -43,9 +43,7 @@ async def read_conversation(
     conversation_id: ConversationId,
     desk: AtDesk,
     limit: Limit = 20,
-    cursor_: Annotated[
-        str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor_: Cursor = None,
 ) -> Response:
     """Its jobs, oldest first, with the beginnings of what was asked and answered. A job names it as `conversation_id`.
 
@@ -63,10 +61,9 @@ def _read(
     if summary is None:
         raise NotFound("no such conversation")
     found = conversations.page(session, project_id, conversation_id, after=after, limit=limit + 1)
-    shown = found[:limit]
+    shown, more = cursor.cut("conversation", found, limit)
     ended_at = summary.last_ended_at
     sums = usage.of_conversation(session, project_id, conversation_id)
-    more = cursor.encode("conversation", shown[-1].id) if len(found) > limit else None
     head = {
         "id": conversation_id,
         "object": "conversation",

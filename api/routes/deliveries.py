@@ -47,8 +47,7 @@ def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | 
     if jobs.get(session, job_id, project_id) is None:
         raise NotFound("no such job")
     found = deliveries.of_job(session, job_id, before=before, limit=limit + 1)
-    shown = found[:limit]
-    more = cursor.encode("delivery", shown[-1].id) if len(found) > limit else None
+    shown, more = cursor.cut("delivery", found, limit)
     return orjson.dumps(view.page(rendered(session, shown), more))
 
 

@@ -68,8 +68,7 @@ def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | 
     if jobs.get(session, job_id, project_id) is None:
         raise NotFound("no such job")
     found = events.of_job(session, job_id, after=after, limit=limit + 1)
-    shown = found[:limit]
-    more = cursor.encode("event", str(shown[-1].sequence)) if len(found) > limit else None
+    shown, more = cursor.cut("event", found, limit, place=lambda event: str(event.sequence))
     return orjson.dumps(view.page([rounds.render(event) for event in shown], more))
 
 

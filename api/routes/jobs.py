@@ -151,9 +151,8 @@ def _substituted(desk: Desk, filters: Filters) -> Filters:
 
 def _page(session: Session, project_id: str, listing: Listing) -> bytes:
     found = jobs.page(session, project_id, listing.filters, before=listing.before, limit=listing.limit + 1)
-    shown = found[: listing.limit]
+    shown, more = cursor.cut("job", found, listing.limit)
     ends = results.ends(session, [(job.id, job.turn) for job in shown])
-    more = cursor.encode("job", shown[-1].id) if len(found) > listing.limit else None
     return orjson.dumps(view.page([view.listed(job, ends.get(job.id)) for job in shown], more))
 
 

@@ -117,8 +117,7 @@ def _scope(project_id: str, asked: Asked, now: datetime) -> Scope:
 def _page(session: Session, scope: Scope, asked: Asked) -> bytes:
     after = int(asked.after) if asked.group_by == "turn" and asked.after else asked.after
     found = usage.page(session, scope, asked.group_by, after=after, limit=asked.limit + 1)
-    shown = found[: asked.limit]
-    more = cursor.encode(f"usage-{asked.group_by}", str(shown[-1][0])) if len(found) > asked.limit else None
+    shown, more = cursor.cut(f"usage-{asked.group_by}", found, asked.limit, place=lambda group: str(group[0]))
     head = {"group_by": asked.group_by, "from": stamp(scope.since), "to": stamp(scope.until)}
     # A walk over everything in the range, so not for every page.
     totals = _shown(usage.total(session, scope)) if asked.after is None else None

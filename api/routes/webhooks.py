@@ -77,8 +77,7 @@ async def list_webhooks(who: Reader, desk: AtDesk, limit: Limit = 20, cursor: Cu
 
 def _page(session: Session, *, project_id: str, cursor_text: str | None, limit: int) -> bytes:
     found = endpoints.page(session, project_id, before=cursor.decode(KIND, cursor_text), limit=limit + 1)
-    shown = found[:limit]
-    more = cursor.encode(KIND, shown[-1].id) if len(found) > limit else None
+    shown, more = cursor.cut(KIND, found, limit)
     return orjson.dumps(view.page([document.endpoint(one) for one in shown], more))
 
 
@@ -205,5 +204,5 @@ def _sent(
     before = cursor.decode("delivery", cursor_text)
     _known(session, endpoint_id=endpoint_id, project_id=project_id)
     found = waiting.of_endpoint(session, endpoint_id, status=status, before=before, limit=limit + 1)
-    more = cursor.encode("delivery", found[limit - 1].id) if len(found) > limit else None
-    return orjson.dumps(view.page(rendered(session, found[:limit]), more))
+    shown, more = cursor.cut("delivery", found, limit)
+    return orjson.dumps(view.page(rendered(session, shown), more))
