@@ -14,7 +14,7 @@ from api import headers
 from worker import document
 from worker.errors import Gone, NotFound
 from worker.models import Job
-from worker.states import EVENTS, TERMINAL, Status
+from worker.states import EVENTS, SETTLED, TERMINAL, Status
 from worker.store import events, interactions, jobs, results
 
 JSON = "application/json"
@@ -34,7 +34,7 @@ class Seen:
     @property
     def is_settled(self) -> bool:
         """Whether nothing happens until its owner acts, if ever."""
-        return self.job.status in TERMINAL or self.job.status == Status.REQUIRES_ACTION
+        return self.job.status in SETTLED
 
 
 def load(session: Session, job_id: str, project_id: str, now: datetime) -> Seen:
@@ -42,7 +42,7 @@ def load(session: Session, job_id: str, project_id: str, now: datetime) -> Seen:
     job = jobs.get(session, job_id, project_id)
     if job is None:
         raise NotFound("no such job")
-    found = results.outcome(session, job.id, job.turn) if job.status in TERMINAL | {Status.REQUIRES_ACTION} else None
+    found = results.outcome(session, job.id, job.turn) if job.status in SETTLED else None
     outcome, expires_at = found or (None, None)
     ends_at = expires_at or (job.finished_at and job.finished_at + timedelta(days=job.retention_days))
     is_past = job.status in TERMINAL and ends_at is not None and ends_at <= now

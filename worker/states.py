@@ -25,6 +25,9 @@ S = Status
 
 TERMINAL = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED, S.INCOMPLETE, S.BUDGET_EXCEEDED, S.EXPIRED})
 
+SETTLED = TERMINAL | {S.REQUIRES_ACTION}
+"""Statuses in which nothing happens until the owner acts, if ever."""
+
 IN_FLIGHT = frozenset({S.STARTING, S.UNCONFIRMED, S.IN_PROGRESS, S.CANCELLING})
 """Statuses in which an interaction may live upstream: what the in-flight limits count."""
 

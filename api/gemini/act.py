@@ -14,12 +14,11 @@ from sqlmodel import Session
 from api.gemini.names import Name
 from worker.errors import NotFound
 from worker.models import Interaction, Job
-from worker.states import TERMINAL, Status
+from worker.states import SETTLED, TERMINAL
 from worker.store import interactions, jobs, results
 
 CONTINUED = "requires_continuation"
 UNKNOWN = "no such interaction"
-SETTLED = TERMINAL | {Status.REQUIRES_ACTION}
 
 
 @dataclass(frozen=True, slots=True)

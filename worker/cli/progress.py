@@ -14,9 +14,8 @@ from rich.text import Text
 from worker.cli import sheet, text
 from worker.cli.connection import Connection
 from worker.cli.glimpse import Glimpse
-from worker.states import TERMINAL, Status
+from worker.states import SETTLED
 
-SETTLED = TERMINAL | {Status.REQUIRES_ACTION}
 WAIT_S = 1
 """How old a shown thought may be; an end is told at once."""
 LEAST_S = 0.2
