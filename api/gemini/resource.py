@@ -6,6 +6,7 @@ from functools import reduce
 from typing import Any
 
 from api.gemini.act import CONTINUED, Act
+from worker.gemini.media import KINDS
 from worker.gemini.usage import total
 from worker.states import Status
 
@@ -25,7 +26,7 @@ WORDS: Mapping[str, str] = {
 }
 """The upstream's word for each of our statuses in which nothing runs any more."""
 
-CONTENTS = frozenset({"text", "image", "audio", "video", "document"})
+CONTENTS = ("text", *KINDS)
 
 ENDS = frozenset(WORDS.values()) - {"requires_action"}
 

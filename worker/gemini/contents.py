@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from worker.errors import Fault, pointer_to
+from worker.gemini.media import KINDS
 from worker.gemini.shapes import type_of, types_of
 
 Path = list[str | int]
 
-MEDIA = frozenset({"image", "audio", "video", "document"})
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_= \r\n\t"
 """Both alphabets of RFC 4648, and the white space that mail programs put between."""
 
@@ -67,7 +67,7 @@ def _content(item: Any, path: Path, known: frozenset[str]) -> Iterator[Fault]:
     kind = type_of(item)
     if kind not in known:
         yield of_unknown(item, path)
-    elif kind in MEDIA:
+    elif kind in KINDS:
         yield from _medium(item, path)
 
 

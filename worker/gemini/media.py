@@ -14,7 +14,9 @@ from typing import Any
 
 from worker.gemini.clean import entries
 
-KINDS = frozenset({"image", "audio", "video", "document"})
+KINDS = ("image", "audio", "video", "document")
+"""A tuple, for a content's `type` may be anything, also something that cannot be hashed."""
+
 MAX_MEDIA, MAX_LINKS = 1000, 20
 MIME_TYPE_MAX = 255
 

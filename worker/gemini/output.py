@@ -82,13 +82,9 @@ class _Page:
 def _pieces(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any] | None]:
     """Yield texts and media in order, None where a step that is neither output nor thought stands between."""
     for step in steps:
-        yield from (content for content in contents_of(step) if _text(content) or content.get("type") in _KINDS)
+        yield from (content for content in contents_of(step) if _text(content) or content.get("type") in KINDS)
         if step.get("type") not in ("model_output", "thought"):
             yield None
-
-
-_KINDS = tuple(KINDS)
-"""A tuple, for `type` may be anything, also something that cannot be hashed."""
 
 
 def _text(content: dict[str, Any]) -> str:

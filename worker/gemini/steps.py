@@ -8,12 +8,11 @@ from typing import Any
 
 import orjson
 
+from worker.gemini.media import KINDS
+
 MAX_BYTES = 512 * 1024
 DATA_MAX = 16 * 1024
 """The longest inline media that is kept; the result has them all."""
-
-MEDIA = ("image", "audio", "video", "document")
-"""A tuple, for `type` may be anything, also something that cannot be hashed."""
 
 
 @dataclass(slots=True)
@@ -37,7 +36,7 @@ class _Step:
             self._list("summary").append(delta.get("content"))
         elif kind == "thought_signature":
             self.value["signature"] = delta.get("signature")
-        elif kind in MEDIA:
+        elif kind in KINDS:
             self.join()
             self._list("content").append(delta)
         elif kind == self.value.get("type"):
