@@ -15,14 +15,15 @@ from worker.settings import Settings
 from worker.tasks import Shares, register
 from worker.telemetry import log
 
-CONCURRENCY = 32
-
 BROKEN_EXIT = 1
 """Exit status of a worker that ended unasked; Celery would let it end as if all were well."""
 
 
-def run_worker(settings: Settings, queues: Collection[str] = (), concurrency: int = CONCURRENCY) -> None:
-    """Work until told to stop; raises SettingsError for an unknown queue, SystemExit where Celery gave up."""
+def run_worker(settings: Settings, queues: Collection[str], concurrency: int) -> None:
+    """Work until told to stop, from all queues where none is named.
+
+    Raises SettingsError for an unknown queue, SystemExit where Celery gave up.
+    """
     chosen = frozenset(queues) or frozenset(QUEUES.values())
     if unknown := chosen - set(QUEUES.values()):
         raise SettingsError(f"no such queue: {', '.join(sorted(unknown))}; there are {', '.join(QUEUES.values())}")
@@ -68,7 +69,7 @@ def _warm(context: contexts.Context) -> None:
     log.info("worker", outcome="ready", key_works=answer.key_works)
 
 
-def run_flower(settings: Settings, host: str = "127.0.0.1", port: int = 5555) -> None:
+def run_flower(settings: Settings, host: str, port: int) -> None:
     """Show queues and tasks, read only; raises SettingsError without a user and password."""
     auth = settings.flower_basic_auth.get_secret_value()
     if ":" not in auth:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 KEEPALIVE_S = 60.0
 CONNECT_S = 5.0
 
@@ -16,7 +15,7 @@ class Access:
     """The API's address and key; the key never shows in a representation."""
 
     api_key: str = field(repr=False)
-    base_url: str = DEFAULT_BASE_URL
+    base_url: str
     api_version: str = "v1"
 
     def interaction_url(self, upstream_id: str) -> str:

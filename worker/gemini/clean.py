@@ -45,6 +45,17 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def first_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body or, as the platform writes some answers, in a list; an empty one without any."""
+    try:
+        value = parse(body)
+    except ValueError:
+        value = None
+    if isinstance(value, list) and value:
+        value = value[0]
+    return value if isinstance(value, dict) else {}
+
+
 def tidy(root: Any, *, has_nul: bool) -> bool:
     """Cut what is nested too deep and, if `has_nul`, put a space for each NUL, which databases refuse. True if it cut.
 

@@ -27,6 +27,7 @@ PROBE_ID = "v1_nightdesk-probe"
 PAID_ID_MAX = 2048
 """Bytes of an id that was paid for and is kept, however odd: PostgreSQL's unique indexes take some more."""
 
+CONNECTIONS = 64
 SLACK_S = 5.0
 """How long a task thread waits beyond a call's own timeout before it gives the loop thread up."""
 
@@ -63,12 +64,10 @@ class CancelKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CancelAnswer:
-    """The answer to a cancel; `status` is the interaction's status word for word, where the answer carried one."""
+    """The answer to a cancel."""
 
     kind: CancelKind
-    status: str | None = None
     http_status: int | None = None
-    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +87,11 @@ class Gemini:
         loop: LoopThread,
         *,
         timeouts: Timeouts | None = None,
-        connections: int = 64,
         create_503: Create503 = "refused",
     ) -> None:
         self._access = access
         self._loop = loop
         self._timeouts = timeouts or Timeouts()
-        self._connections = connections
         self._create_503: Create503 = create_503
         self._lock = threading.Lock()
         self._client: Any = None
@@ -148,12 +145,11 @@ class Gemini:
         if reply.status is None:
             return CancelAnswer(CancelKind.TROUBLE)
         if reply.refusal is not None:
-            kind = _cancel_kind(reply.status)
-            return CancelAnswer(kind, None, reply.status, reply.refusal.retry_after_s)
+            return CancelAnswer(_cancel_kind(reply.status), reply.status)
         if not 200 <= reply.status < 300:
-            return CancelAnswer(CancelKind.TROUBLE, None, reply.status)
-        status = _text(_json_object(reply.body), "status")
-        return CancelAnswer(CancelKind.ENDED if status in ENDED else CancelKind.ACCEPTED, status, reply.status)
+            return CancelAnswer(CancelKind.TROUBLE, reply.status)
+        has_ended = _text(clean.first_object(reply.body), "status") in ENDED
+        return CancelAnswer(CancelKind.ENDED if has_ended else CancelKind.ACCEPTED, reply.status)
 
     def delete(self, upstream_id: str) -> bool:
         """Delete the stored interaction, once; never raises for remote trouble.
@@ -195,7 +191,7 @@ class Gemini:
     def _connect(self) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = sdk_client(self._access, self._connections)
+                self._client = sdk_client(self._access, CONNECTIONS)
             return self._client
 
 
@@ -207,7 +203,7 @@ def _unanswered(reply: Reply) -> UpstreamError:
 
 def created_by(body: bytes) -> Created | None:
     """Return the interaction that a 2xx body names, whatever else is odd about it: a paid id is never thrown away."""
-    answer = _json_object(body)
+    answer = clean.first_object(body)
     name = answer.get("id")
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
@@ -227,16 +223,6 @@ def _cancel_kind(status: int) -> CancelKind:
         case 400 | 409 | 412 | 422:
             return CancelKind.ENDED
     return CancelKind.TROUBLE
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = clean.parse(body)
-    except ValueError:
-        return {}
-    if isinstance(value, list) and value:
-        value = value[0]
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: dict[str, Any], name: str) -> str | None:

@@ -109,10 +109,6 @@ class Poller:
             for group in groups:
                 self._let_go(group)
 
-    def warm(self) -> None:
-        """Open the pool; connections come with the first GETs."""
-        self._loop.run(self._opened(), SLACK_S)
-
     def close(self) -> None:
         """Close the pool; the next fetch opens another."""
         if self._loop.is_running:

@@ -99,13 +99,7 @@ def _meaning(refusal: Refusal, create_503: Create503) -> type[UpstreamError]:
 
 
 def _error(body: bytes) -> dict[str, Any]:
-    try:
-        value = clean.parse(body)
-    except ValueError:
-        return {}
-    if isinstance(value, list) and value:
-        value = value[0]
-    error = value.get("error") if isinstance(value, dict) else None
+    error = clean.first_object(body).get("error")
     return error if isinstance(error, dict) else {}
 
 

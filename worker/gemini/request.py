@@ -13,7 +13,7 @@ from worker.errors import MAX_FAULTS, Fault, Invalid
 from worker.gemini import rules, shapes
 from worker.gemini.rules import FIELDS, PASSED_ON, RESERVED
 
-__all__ = ["FIELDS", "PASSED_ON", "RESERVED", "CreateRequest", "build", "schemas_of", "validate", "wants_json", "warm"]
+__all__ = ["FIELDS", "PASSED_ON", "RESERVED", "CreateRequest", "build", "schemas_of", "validate", "wants_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,6 @@ def schemas_of(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     asked: list[Any] = [wanted for wanted in (formats if isinstance(formats, list) else [formats]) if _is_json(wanted)]
     found = [wanted.get("schema") if wanted.get("type") == "text" else wanted for wanted in asked]
     return [schema for schema in found if isinstance(schema, Mapping)]
-
-
-def warm() -> None:
-    """Import the SDK's types and build their validators, so that the first job does not wait for it."""
-    shapes.faults_of({"model": "none", "input": "none"})
-    build({"agent": "none"})
-    shapes.types_of("Tool")
 
 
 def _is_json(wanted: Any) -> bool:
