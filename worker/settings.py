@@ -37,8 +37,12 @@ def _networks(value: object) -> object:
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 Ports = Annotated[frozenset[int] | None, NoDecode, BeforeValidator(lambda v: None if v == "any" else _listed(v))]
 Ladder = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_listed)]
-
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)]
+Seconds = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1024)]
+Positive = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
 
 HOUR_S = 3600
 UPSTREAM_PATH = "/v1/upstream/gemini"
@@ -89,46 +93,46 @@ class Settings(BaseSettings):
     webhook_allow_ports: Ports = frozenset({443, 8443})
     webhook_retry_s: Ladder = DEFAULT_LADDER_S
 
-    poll_agent_start_s: Annotated[float, Field(gt=0)] = 5
-    poll_agent_factor: Annotated[float, Field(ge=1)] = 1.4
-    poll_agent_cap_s: Annotated[float, Field(gt=0)] = 30
-    poll_model_start_s: Annotated[float, Field(gt=0)] = 1
-    poll_model_factor: Annotated[float, Field(ge=1)] = 1.5
-    poll_model_cap_s: Annotated[float, Field(gt=0)] = 10
+    poll_agent_start_s: Seconds = 5
+    poll_agent_factor: Factor = 1.4
+    poll_agent_cap_s: Seconds = 30
+    poll_model_start_s: Seconds = 1
+    poll_model_factor: Factor = 1.5
+    poll_model_cap_s: Seconds = 10
 
-    talk_poll_s: Annotated[float, Field(gt=0)] = 10
-    talk_start_s: Annotated[float, Field(gt=0)] = 30
-    talk_cancel_s: Annotated[float, Field(gt=0)] = 10
-    talk_deliver_s: Annotated[float, Field(gt=0)] = 15
-    talk_file_s: Annotated[float, Field(gt=0)] = 120
-    claim_poll_s: Annotated[float, Field(gt=0)] = 15
-    claim_start_s: Annotated[float, Field(gt=0)] = 40
-    claim_cancel_s: Annotated[float, Field(gt=0)] = 15
-    claim_deliver_s: Annotated[float, Field(gt=0)] = 20
+    talk_poll_s: Seconds = 10
+    talk_start_s: Seconds = 30
+    talk_cancel_s: Seconds = 10
+    talk_deliver_s: Seconds = 15
+    talk_file_s: Seconds = 120
+    claim_poll_s: Seconds = 15
+    claim_start_s: Seconds = 40
+    claim_cancel_s: Seconds = 15
+    claim_deliver_s: Seconds = 20
 
-    max_in_flight: Annotated[int, Field(ge=1)] | None = None
-    max_in_flight_per_target: Annotated[int, Field(ge=1)] | None = None
-    max_queued: Annotated[int, Field(ge=1)] = 100_000
-    max_queued_per_project: Annotated[int, Field(ge=0)] | None = None
-    max_in_flight_per_project: Annotated[int, Field(ge=0)] | None = None
-    max_jobs_per_day: Annotated[int, Field(ge=0)] | None = None
-    max_tokens_per_day: Annotated[int, Field(ge=1)] | None = None
+    max_in_flight: Positive | None = None
+    max_in_flight_per_target: Positive | None = None
+    max_queued: Positive = 100_000
+    max_queued_per_project: Number | None = None
+    max_in_flight_per_project: Number | None = None
+    max_jobs_per_day: Number | None = None
+    max_tokens_per_day: Positive | None = None
     """For each project that has no limits of its own; a day is one of UTC."""
-    rate_limit_submit: Annotated[int, Field(ge=0)] = 6000
+    rate_limit_submit: Number = 6000
     """For each key and minute: whatever is no GET; 0 is no limit."""
-    rate_limit_read: Annotated[int, Field(ge=0)] = 60_000
-    auth_failures: Annotated[int, Field(ge=0)] = 60
+    rate_limit_read: Number = 60_000
+    auth_failures: Number = 60
     """For each address and minute: requests with a key that does not exist; 0 is no limit."""
     trusted_proxies: Networks = ()
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
-    max_file_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024**3
-    max_uploads: Annotated[int, Field(ge=1)] = 4
-    upload_timeout_s: Annotated[float, Field(gt=0)] = HOUR_S
-    max_result_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    result_retention_days: Annotated[int, Field(ge=1)] = 30
-    job_retention_days: Annotated[int, Field(ge=1)] = 90
-    usage_retention_days: Annotated[int, Field(ge=1)] = 400
-    audit_retention_days: Annotated[int, Field(ge=1)] = 400
+    max_body_bytes: Bytes = 20 * 1024 * 1024
+    max_file_bytes: Bytes = 2 * 1024**3
+    max_uploads: Positive = 4
+    upload_timeout_s: Seconds = HOUR_S
+    max_result_bytes: Bytes = 32 * 1024 * 1024
+    result_retention_days: Positive = 30
+    job_retention_days: Positive = 90
+    usage_retention_days: Positive = 400
+    audit_retention_days: Positive = 400
     upstream_retention_days: Annotated[int, Field(ge=1, le=3650)] = 55
 
     hold_s: Annotated[float, Field(gt=0, le=600)] = 600
