@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import bodies, examples
+from api import bodies, body, examples
 from api.desk import AtDesk
 from api.errors import PayloadTooLarge
 from api.openapi import Ok, answers, header
@@ -43,15 +43,6 @@ async def hear_event(request: Request, desk: AtDesk) -> Response:
     """Only where `GEMINI_WEBHOOKS` is `static` or `dynamic`. A verified event makes the poll happen now."""
     if desk.listener is None:
         raise NotFound("no such path")
-    body = await _read(request)
-    await run_in_threadpool(desk.listener.hear, request.headers, body)
+    event = await body.read(request, MAX_BYTES)
+    await run_in_threadpool(desk.listener.hear, request.headers, event)
     return Response(status_code=204)
-
-
-async def _read(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise PayloadTooLarge(f"an event may have at most {MAX_BYTES} bytes")
-    return body
