@@ -203,7 +203,7 @@ def _warm(context: Context) -> None:
     """Import what validation needs, so that the first submission does not wait for it."""
     with suppress(NightdeskError):
         prepare(context, {"model": "none", "input": "none"}, project_id="", is_admin=False)
-        if doubts := retired.found(context.catalog, context.database):
+        if doubts := retired.doubts(context.catalog, context.database):
             log.warning("catalog", outcome="retired_ids", told=doubts)
     heap.settle()
 

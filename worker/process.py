@@ -63,7 +63,7 @@ def _warm(context: contexts.Context) -> None:
     """Import the SDK, open connections, send a first message: otherwise the first jobs pay for it."""
     answer = context.gemini.warm()
     context.sender.backlog(celery_app.POLL)
-    if doubts := retired.found(context.catalog, context.database):
+    if doubts := retired.doubts(context.catalog, context.database):
         log.warning("catalog", outcome="retired_ids", told=doubts)
     heap.settle()
     log.info("worker", outcome="ready", key_works=answer.key_works)

@@ -16,7 +16,7 @@ from worker.store.stats import Waiting
 MOST_TOLD = 20
 
 
-def found(catalog: Catalog, database: Database) -> list[str]:
+def doubts(catalog: Catalog, database: Database) -> list[str]:
     """What there is to tell an operator, a sentence each, MOST_TOLD at most; raises Unavailable."""
     with database.read() as session:
         told = [*catalog.doubts(), *_gates(catalog, session), *_jobs(catalog, session)]

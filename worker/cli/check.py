@@ -90,7 +90,7 @@ def _catalog(settings: "Settings") -> str:
     doubts = list(catalog.doubts())
     if not operator.absent(settings):
         with operator.opened(settings) as database:
-            doubts = retired.found(catalog, database)
+            doubts = retired.doubts(catalog, database)
     for doubt in doubts:
         print(f"warn  catalog: {doubt}")
     return f"{len(catalog.known)} models and agents"

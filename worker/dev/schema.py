@@ -16,6 +16,6 @@ def prepare(settings: Settings) -> list[str]:
     try:
         upgrade(database)
         context.found(settings, database, Vault(settings.encryption_key), context.utc_now())
-        return retired.found(catalog, database)
+        return retired.doubts(catalog, database)
     finally:
         database.close()

@@ -107,7 +107,7 @@ def test_waiting_jobs_and_paused_gates_of_retired_ids_are_told_of(engine: Engine
         gates.pause(session, "long-gone", paused=False)
     retire(engine)
 
-    told = retired.found(engine.context.catalog, engine.context.database)
+    told = retired.doubts(engine.context.catalog, engine.context.database)
 
     assert told == [
         f"model {GONE} is in the catalog, and retired: jobs for it run as {MODEL}",
@@ -122,7 +122,7 @@ def test_where_all_is_well_nothing_is_told(engine: Engine) -> None:
     engine.submit(model="nobody-knows-this-one")
     engine.started()
 
-    assert retired.found(engine.context.catalog, engine.context.database) == []
+    assert retired.doubts(engine.context.catalog, engine.context.database) == []
 
 
 def test_an_operator_is_not_told_more_than_can_be_read(engine: Engine) -> None:
@@ -130,7 +130,7 @@ def test_an_operator_is_not_told_more_than_can_be_read(engine: Engine) -> None:
         for number in range(30):
             gates.pause(session, f"unheard-of-{number:02}", paused=True)
 
-    told = retired.found(engine.context.catalog, engine.context.database)
+    told = retired.doubts(engine.context.catalog, engine.context.database)
 
     assert len(told) == retired.MOST_TOLD
     assert told[-1] == "and 11 more"
