@@ -3,7 +3,6 @@
 import os
 import platform
 import sqlite3
-import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,8 +25,3 @@ def quantile(values: Sequence[float], share: float) -> float:
     """The value that `share` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def spread(values: Sequence[float], unit: str, scale: float = 1.0) -> str:
-    """Median and 99th percentile."""
-    return f"p50 {statistics.median(values) * scale:.1f} {unit}, p99 {quantile(values, 0.99) * scale:.1f} {unit}"

@@ -130,7 +130,6 @@ class Clients:
             return
         content = answer.json()
         order.job_ids = [job["id"] for job in content.get("data", [content])]
-        order.accepted_at = time()
         self._after(order)
 
     def _after(self, order: Order) -> None:

@@ -57,7 +57,6 @@ class Order:
     replayed_ids: list[str] = field(default_factory=list)
     """What the same POST, sent by another client at the same time, was answered with."""
 
-    accepted_at: float | None = None
     was_cancelled: bool = False
     was_refused: bool = False
     """What it follows ended without an interaction: it, and what follows it, cannot be."""
