@@ -1,15 +1,14 @@
 """Plans: through which index PostgreSQL goes for each hot statement, how many rows it expects and what it costs."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import sqlalchemy as sa
 from sqlmodel import Session
 
 from tests import factories
+from tests.overheard import overheard
 from worker.database import Database
 from worker.store import claims, deliveries, jobs, removals, results, starts
 
@@ -46,7 +45,7 @@ def explain(database: Database) -> dict[str, Plan]:
     """The plan of each hot statement, in a transaction that is rolled back."""
     plans = {}
     for name, call in CALLS.items():
-        with _overheard(database.engine) as said, database.write() as session:
+        with overheard(database.engine) as said, database.write() as session:
             call(session, datetime.now(UTC))
             session.rollback()
         statement, parameters = said[0]
@@ -54,13 +53,6 @@ def explain(database: Database) -> dict[str, Plan]:
             told = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
         plans[name] = _plan(told[0]["Plan"])
     return plans
-
-
-def size_kib(database: Database, index: str) -> float:
-    """How large an index is."""
-    with database.read() as session:
-        size = session.execute(sa.text("SELECT pg_relation_size(CAST(:name AS regclass))"), {"name": index})
-        return float(size.scalar_one()) / 1024
 
 
 def _plan(root: dict[str, Any]) -> Plan:
@@ -75,16 +67,3 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for child in node.get("Plans", ()):
         yield from _nodes(child)
     yield node
-
-
-@contextmanager
-def _overheard(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
-    said: list[tuple[str, Any]] = []
-
-    def hear(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        if not statement.startswith(("BEGIN", "SAVEPOINT")):
-            said.append((statement, parameters))
-
-    sa.event.listen(engine, "before_cursor_execute", hear)
-    yield said
-    sa.event.remove(engine, "before_cursor_execute", hear)

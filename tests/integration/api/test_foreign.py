@@ -17,7 +17,7 @@ from api.app import RESOURCES
 from tests.integration.api import estate
 from tests.integration.api.estate import KEY, MARK, MODEL, Estate
 from tests.integration.api.serving import Server, Tenant
-from tests.integration.store.test_plans import overheard
+from tests.overheard import overheard
 from worker import ids
 
 ID = re.compile(r"([a-z]{3})_[0-9a-z]{26}")

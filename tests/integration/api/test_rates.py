@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.conftest import MakeSettings
 from tests.integration.api.serving import Server, serving
-from tests.integration.store.test_plans import overheard
+from tests.overheard import overheard
 from worker import keys, telemetry
 from worker.models import Project
 from worker.store import projects

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.engine.asking import answer, asking
 from tests.integration.engine.engine import Engine
-from tests.integration.store.test_plans import overheard
+from tests.overheard import overheard
 from worker.errors import QuotaExceeded
 from worker.flow.limits import Limits
 from worker.flow.quota import AT_LEAST_S, Quota

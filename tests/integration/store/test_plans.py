@@ -1,8 +1,7 @@
 """Plans: with many finished rows behind it, every claim still goes through its own small index."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from sqlmodel import Session
 from tests import factories
 from tests.factories import DAY, NOW
 from tests.integration.store.conftest import Store
+from tests.overheard import overheard
 from worker.models import AuditEntry, Delivery, Interaction, Job, JobInput, Result, UsageEntry
 from worker.states import Status
 from worker.store import (
@@ -133,20 +133,6 @@ def _multiply(session: Session, table: Any, key: str) -> None:
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :many) "
     copy = f"{numbers}INSERT INTO {name} ({key}, {names}) SELECT 'copy_' || n.i, {names} FROM {name}, n"
     session.execute(sa.text(copy), {"many": FINISHED})
-
-
-@contextmanager
-def overheard(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that go to the database."""
-    said: list[tuple[str, Any]] = []
-
-    def hear(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        if not statement.startswith(("BEGIN", "SAVEPOINT")):
-            said.append((statement, parameters))
-
-    sa.event.listen(engine, "before_cursor_execute", hear)
-    yield said
-    sa.event.remove(engine, "before_cursor_execute", hear)
 
 
 def plan(store: Store, statement: str, parameters: Any) -> str:
