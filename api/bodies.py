@@ -1,4 +1,4 @@
-"""The request bodies' schemas, for the OpenAPI document only: `worker.flow.submit` reads and refuses.
+"""The request bodies' schemas, for the OpenAPI document only: `worker.flow` reads and refuses.
 
 The job's own fields come from the options that are enforced; the interaction's are what the Interactions API has.
 """

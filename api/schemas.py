@@ -277,7 +277,7 @@ class AuditEntry(BaseModel):
     object: Literal["audit_entry"]
     at: datetime
     action: str = Field(description="As `job.submit`, `job.cancel`, `key.revoke`, `gate.pause`.")
-    actor: str = Field(description="The id of a key, or `cli:` and the name of whoever ran the command.")
+    actor: str = Field(description="A key's id, `cli:` and the name of whoever ran the command, or `settings`.")
     address: str | None = Field(description="Where the request came from; of a command the machine.")
     request_id: str | None
     subject: str | None = Field(description="The id of what it was done to; the first one of a batch.")

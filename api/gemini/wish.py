@@ -1,6 +1,6 @@
 """A create's body, taken apart: what the job's submission is given, and what this door sees to by itself.
 
-It refuses only what a submission would not see: `worker.flow.submit` validates the rest.
+It refuses only what a submission would not see: `worker.flow.draft` validates the rest.
 """
 
 from collections.abc import Mapping
