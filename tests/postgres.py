@@ -18,7 +18,7 @@ from typing import Self
 import psycopg
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from worker.database import Database, upgrade
 from worker.dev.tether import spawn
 from worker.settings import Settings
@@ -79,13 +79,13 @@ class Postgres:
                 group=NOBODY,
                 extra_groups=NO_GROUPS,
             )
-        eventually(self._answers, within_s=20, what="PostgreSQL's start")
+        eventually(self._answers, what="PostgreSQL's start")
 
     def stop(self, number: signal.Signals = signal.SIGQUIT) -> None:
         """End the server: by SIGQUIT at once with all connections broken, by SIGINT after a checkpoint."""
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def fresh(self) -> str:

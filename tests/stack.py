@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,12 +28,19 @@ from worker.dev.redis import EmbeddedRedis
 from worker.dev.tether import spawn
 from worker.settings import Settings
 
-READY_S = 30.0
+READY_S = 120.0
 STOP_S = 15.0
+END_S = 90.0
+"""What a worker may take to end after SIGTERM: a round, the answers that it awaits, and a slow machine."""
+
 RESTART_S = 1.0
 """How long a process that died stays away, as under a supervisor."""
 
 FOREIGN = ("NIGHTDESK_", "GEMINI_", "GOOGLE_")
+PORTS = range(10_000, 30_000, 10)
+"""None of those that the system hands out: somebody's outgoing connection would soon have it. Every tenth: what
+`nightdesk up` runs beside its API takes the next ones."""
+
 SIMULATE = """
 import ast, sys
 from pathlib import Path
@@ -44,16 +52,28 @@ run(Options(**options))
 """
 
 
-def free_port() -> int:
-    """A TCP port on loopback that nobody has just now.
+_given = deque[int](maxlen=100)
+"""Between the choice of a port and its server's start nothing is to be seen there."""
 
-    Not one of those that the system hands out: somebody's outgoing connection, or another test, would soon have it.
-    """
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody has just now, and that no other test of this run is given."""
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = 10_000 + secrets.randbelow(20_000)
+        port = secrets.choice(PORTS[share::shares])
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.append(port)
             return port
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +128,12 @@ class Stack:
         database = Database(self.settings.database)
         upgrade(database)
         database.close()
-        if not self.api:
-            return
-        self.start_api()
-        for number in range(self.workers):
-            self.start_worker(number)
-        self.await_ready()
+        if self.api:
+            self.start_api()
+            for number in range(self.workers):
+                self.start_worker(number)
+            self.await_ready()
+        self.await_simulator()
 
     def _stop(self) -> None:
         for process in self.processes.values():
@@ -197,7 +217,7 @@ class Stack:
         """Send a signal to one process; waits for its end where the signal ends it."""
         self.processes[name].send_signal(how)
         if how in {signal.SIGKILL, signal.SIGTERM}:
-            self.processes[name].wait(30)
+            self.processes[name].wait(END_S)
 
     def mend(self, *absent: str) -> dict[str, int]:
         """Start what died a second ago, but for those that are to stay away; gives back their exit statuses by name."""
@@ -221,9 +241,13 @@ class Stack:
         self.redis.spawn()
         eventually(self.redis.answers, within_s=READY_S, what="Redis's start")
 
+    def await_simulator(self) -> None:
+        """Wait until the simulator takes calls."""
+        eventually(lambda: is_listening(self.simulator_port), within_s=READY_S, what="the simulator's start")
+
     def await_ready(self) -> None:
         """Wait until the API answers and a worker has swept."""
-        eventually(self._is_ready, within_s=READY_S)
+        eventually(self._is_ready, within_s=READY_S, what="the start of API and workers")
 
     def _is_ready(self) -> bool:
         for name, process in self.processes.items():

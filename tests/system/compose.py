@@ -22,7 +22,10 @@ FILE = ROOT / "docker-compose.yml"
 EXAMPLE = ROOT / "deploy" / "nightdesk.env.example"
 IMAGE = re.compile(r"nightdesk:.+")
 VARIABLE = re.compile(r"\$\{(\w+):\?[^}]+\}")
-HEALTHY_S = 60
+HEALTHY_S = 120
+STALL_S = 30
+"""How much longer than its grace a service may take: the machine may stand still, and Compose would kill it."""
+
 PAUSE_S = 0.3
 COMPLETED, HEALTHY = "service_completed_successfully", "service_healthy"
 
@@ -81,7 +84,7 @@ class Project:
         living = {name: process for name, process in self.processes.items() if process.poll() is None}
         for process in living.values():
             process.terminate()
-        return {name: process.wait(self._grace_s(name)) for name, process in living.items()}
+        return {name: process.wait(self._grace_s(name) + STALL_S) for name, process in living.items()}
 
     def said(self, name: str) -> str:
         """What a service wrote."""

@@ -7,12 +7,13 @@ import pytest
 
 from tests.stack import Stack
 from tests.system.desk import Desk
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[httpx2.Client]:
     """A program that uses the installation."""
-    with httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=30) as opened:
+    with httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=PATIENCE_S) as opened:
         yield opened
 
 

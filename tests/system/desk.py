@@ -12,10 +12,10 @@ from typing import Any
 import httpx2
 
 from tests.stack import Stack
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from worker.dev.simulator import Control
 
-DONE_S = 60.0
+DONE_S = 120.0
 
 
 class Desk:
@@ -32,15 +32,13 @@ class Desk:
     def submit(self, many: int, lane: str, *, key: str | None = None, **fields: Any) -> list[str]:
         """Order jobs in one batch; gives back their ids."""
         body = {"model": "gemini-3.8-flash", "input": "Say hello.", "labels": {"lane": lane}} | fields
-        headers = {"Authorization": f"Bearer {key}"} if key else self.stack.headers
-        answer = httpx2.post(f"{self.stack.url}/v1/jobs/batch", json={"jobs": [body] * many}, headers=headers)
+        answer = self._ask("POST", "/v1/jobs/batch", key, json={"jobs": [body] * many})
         assert answer.status_code == 202, answer.text
         return [job["id"] for job in answer.json()["data"]]
 
     def job(self, job_id: str, key: str | None = None) -> dict[str, Any]:
         """The job as the API shows it."""
-        headers = {"Authorization": f"Bearer {key}"} if key else self.stack.headers
-        shown: dict[str, Any] = httpx2.get(f"{self.stack.url}/v1/jobs/{job_id}", headers=headers).json()
+        shown: dict[str, Any] = self._ask("GET", f"/v1/jobs/{job_id}", key).json()
         return shown
 
     def statuses(self, job_ids: list[str]) -> Counter[str]:
@@ -53,7 +51,7 @@ class Desk:
 
     def ready(self) -> dict[str, Any]:
         """What `/readyz` says."""
-        report: dict[str, Any] = httpx2.get(f"{self.stack.url}/readyz").json()
+        report: dict[str, Any] = self._ask("GET", "/readyz").json()
         return report
 
     def closed(self, target: str) -> dict[str, Any] | None:
@@ -63,13 +61,13 @@ class Desk:
 
     def metrics(self) -> list[str]:
         """The lines of `/metrics`."""
-        return httpx2.get(f"{self.stack.url}/metrics", headers=self.stack.headers).text.splitlines()
+        return self._ask("GET", "/metrics").text.splitlines()
 
     def command(self, *words: str) -> str:
         """What `nightdesk` prints beside this stack."""
         environment = {**self.stack.environment, "PATH": os.environ["PATH"]}
         command = [sys.executable, "-m", "worker.cli", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         return done.stdout.strip()
 
     def created(self, *lanes: str) -> list[dict[str, Any]]:
@@ -88,7 +86,12 @@ class Desk:
     def steps(self, event: str) -> Iterator[dict[str, Any]]:
         """The lines of all workers' logs about one kind of step."""
         for log in self.stack.folder.glob("worker-*.log"):
-            for line in log.read_text().splitlines():
+            # What is still being written has no end of line yet.
+            for line in log.read_text().split("\n")[:-1]:
                 told = json.loads(line) if line.startswith("{") else {}
                 if told.get("event") == event:
                     yield told
+
+    def _ask(self, method: str, path: str, key: str | None = None, **given: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {key}"} if key else self.stack.headers
+        return httpx2.request(method, f"{self.stack.url}{path}", headers=headers, timeout=PATIENCE_S, **given)

@@ -41,5 +41,5 @@ def install(folder: Path) -> Path:
             shutil.copy(ROOT / name, source / name)
     _, flags = installs("\n".join(instructions()))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(target), *flags]
-    subprocess.run(command, cwd=source, check=True, timeout=60)
+    subprocess.run(command, cwd=source, check=True, timeout=300)
     return target

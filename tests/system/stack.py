@@ -14,10 +14,10 @@ from typing import Any, Self
 import psutil
 
 from tests.stack import free_port
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
-START_S = 60
-STOP_S = 45
+START_S = 120
+STOP_S = 120
 
 
 class Stack:
@@ -92,7 +92,7 @@ class Stack:
     def call(self, url: str, data: bytes | None = None) -> Any:
         """GET, or POST of data, with the API key; gives back the JSON."""
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def _is_up(self) -> bool:

@@ -18,12 +18,12 @@ from api import requests
 from api.examples import AGENT
 from tests.stack import Stack
 from tests.system.desk import Desk
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from worker.dev.simulator.tools import NAMES, PLAYED
 from worker.gemini.request import FIELDS
 from worker.states import TERMINAL
 
-DONE_S = 90.0
+DONE_S = 180.0
 MIB = 1024 * 1024
 TOKEN, VARIABLE = f"token-{secrets.token_hex(8)}", f"variable-{secrets.token_hex(8)}"
 FLAGS = {"background": True, "store": True}
@@ -83,13 +83,13 @@ class Played:
 
     def upstream(self, name: str) -> dict[str, Any]:
         url = f"{self.stack.simulator_url}/v1/interactions/{self.jobs[name]['interaction_id']}"
-        body: dict[str, Any] = httpx2.get(url, headers={"x-goog-api-key": "any"}).json()
+        body: dict[str, Any] = httpx2.get(url, headers={"x-goog-api-key": "any"}, timeout=PATIENCE_S).json()
         return body
 
 
 @pytest.fixture(scope="module")
 def client(stack: Stack) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=60) as opened:
+    with httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=PATIENCE_S) as opened:
         yield opened
 
 

@@ -14,7 +14,7 @@ from google.genai.types import HttpOptions
 
 from tests.stack import Stack
 from tests.system.desk import DONE_S, Desk
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from worker.states import TERMINAL
 
 AGENT, MODEL = "deep-research-preview-04-2026", "gemini-3.8-flash"
@@ -99,9 +99,8 @@ def test_a_report_has_all_its_text_its_pictures_and_its_sources(stack: Stack, cl
 def test_steps_come_as_the_upstream_has_them_but_for_the_bytes_of_media(stack: Stack, client: httpx2.Client) -> None:
     job = ended(client, agent=AGENT, input="What do owls eat? [[sim: images=1]]")
 
-    raw = httpx2.get(
-        f"{stack.simulator_url}/v1/interactions/{job['interaction_id']}", headers={"x-goog-api-key": "simulated"}
-    ).json()
+    url = f"{stack.simulator_url}/v1/interactions/{job['interaction_id']}"
+    raw = httpx2.get(url, headers={"x-goog-api-key": "simulated"}, timeout=PATIENCE_S).json()
     for step in job["steps"]:
         for content in step.get("content") or []:
             if "artifact" in content:

@@ -20,7 +20,7 @@ except ImportError:
 else:
     new_event_loop = uvloop.new_event_loop
 
-_START_S = 10.0
+_START_S = 60.0
 _STOP_S = 0.5
 
 
