@@ -29,7 +29,7 @@ EVENT, TOLD, TEST = "evt_3", "evt_told", "evt_ping"
 BODY = b"{}"
 PINGED = notice(PING, {"id": DELETED}, NOW)
 DISABLED_AT = 1.5
-"""When the one that is gone was disabled; it was enabled ten seconds after the job's end."""
+"""When the one that is gone was disabled; it was enabled eighteen seconds after the job's end."""
 
 
 def at(seconds: float) -> float:
@@ -136,7 +136,7 @@ def lives() -> Evidence:
         act(6, acts.ROTATED, WELL, -50, answer={"secret": NEW}),
         act(7, acts.PINGED, DELETED, -30, answer={"id": to(DELETED, TEST).id}),
         act(8, acts.DELETED, DELETED, -28),
-        act(9, acts.CHANGED, GONE, 10, told={"enabled": True}),
+        act(9, acts.CHANGED, GONE, 18, told={"enabled": True}),
     ]
     foreign = replace(act(10, acts.REFUSED, WELL, 0, status=404), tenant=NEXT_DOOR, request_id=f"{NEXT_DOOR}-act-10")
     sent = {
@@ -148,7 +148,7 @@ def lives() -> Evidence:
     }
     logged = [
         [attempt(sent["well"], 1, 0.5)],
-        [attempt(sent["gone"], 1, 1, 410), attempt(sent["gone"], 2, 12)],
+        [attempt(sent["gone"], 1, 1, 410), attempt(sent["gone"], 2, 20)],
         [attempt(sent["told"], 1, 2)],
         [attempt(sent["failing"], 1, 1, 500)],
     ]
@@ -156,7 +156,7 @@ def lives() -> Evidence:
         arrival(WELL, EVENT, 0.5, NEW, OLD),
         arrival(WELL, TOLD, 2, NEW, OLD),
         arrival(GONE, EVENT, 1, OTHER),
-        arrival(GONE, EVENT, 12, OTHER),
+        arrival(GONE, EVENT, 20, OTHER),
         arrival(FAILING, EVENT, 1, OTHER),
     ]
     registered = Registered(

@@ -40,6 +40,7 @@ class Evidence:
     diary: Sequence[Deed]
     recoveries: Sequence[Recovery]
     now: datetime
+    """When the database was read: what is asked of the others takes its time, and webhooks go on meanwhile."""
     jobs: Mapping[str, Job]
     events: Mapping[str, list[Event]]
     deliveries: Mapping[str, list[Delivery]]
@@ -106,6 +107,7 @@ class Evidence:
 def gather(site: Site, crowd: Sequence[Clients], operators: Sequence[Operator]) -> Evidence:
     """Ask everybody; the installation must be at rest. The clients are in the order of their projects."""
     with _snapshot(site) as session:
+        now = datetime.now(UTC)
         jobs = {job.id: job for job in session.scalars(sa.select(Job))}
         events, interactions = defaultdict(list), defaultdict(list)
         for event in session.scalars(sa.select(Event).order_by(col(Event.sequence), col(Event.id))):
@@ -129,7 +131,7 @@ def gather(site: Site, crowd: Sequence[Clients], operators: Sequence[Operator]) 
         faults=[fault for clients in crowd for fault in clients.faults],
         diary=site.diary,
         recoveries=site.recoveries,
-        now=datetime.now(UTC),
+        now=now,
         jobs=jobs,
         events=events,
         deliveries=deliveries,

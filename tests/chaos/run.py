@@ -18,7 +18,7 @@ from tests.chaos.site import Site
 from tests.chaos.tenants import Tenant
 from tests.postgres import Postgres
 
-QUIET_S = 10.0
+QUIET_S = 60.0
 SEEN, MISSED = "seen", "missed"
 
 

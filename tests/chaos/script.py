@@ -99,7 +99,7 @@ def in_turn(*faults: Fault) -> Fault:
     return steps
 
 
-def once(condition: Callable[[Site], bool], fault: Fault, within_s: float = 15.0) -> Fault:
+def once(condition: Callable[[Site], bool], fault: Fault, within_s: float = 60.0) -> Fault:
     """The fault at the moment when the condition comes true; a run in which it never does has missed its point."""
 
     def steps(site: Site, rng: Random) -> Steps:

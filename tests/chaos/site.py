@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, time
 from types import TracebackType
@@ -17,18 +18,21 @@ import orjson
 import psycopg
 import redis
 import sqlalchemy as sa
+from sqlmodel import col
 
 from tests.chaos import receiver, tenants
 from tests.chaos.recovery import Recovery
 from tests.chaos.tenants import Tenant
 from tests.postgres import Postgres
 from tests.stack import Stack, free_port
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from worker.app import QUEUES, redis_client
 from worker.database import Database
 from worker.dev.simulator import Control
 from worker.errors import Unavailable
+from worker.models import Delivery, WebhookEndpoint
 from worker.settings import Settings
+from worker.store.deliveries import PENDING
 
 RETRY_LADDER = "0,1,1,2,2" + ",3" * 40
 QUICK = {
@@ -50,6 +54,8 @@ UNSETTLED = (
 
 ENDING = frozenset({signal.SIGKILL, signal.SIGTERM})
 LOOK_S = 1.0
+LATE = timedelta(seconds=3)
+"""Well before the books call it overdue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class Site:
         try:
             self.control = Control(self.stack.simulator_url)
             self.database = Database(self.stack.settings.database, connections=4)
-            self.redis = redis_client(self.stack.settings, timeout_s=5)
+            self.redis = redis_client(self.stack.settings, timeout_s=PATIENCE_S)
             self._glance = redis_client(self.stack.settings, timeout_s=0.1)
             self.tenants = tenants.settle(self.stack, self.database, self.projects)
             self._start_receiver()
@@ -148,7 +154,7 @@ class Site:
         environment = {receiver.SECRETS: orjson.dumps(secrets).decode(), "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-m", "tests.chaos.receiver", str(self.hooks_port), str(self.hooks)]
         self.stack.spawn("receiver", command, environment)
-        eventually(self.hooks.exists, within_s=20, what="the receiver's start")
+        eventually(self.hooks.exists, what="the receiver's start")
 
     def hook(self, tenant: Tenant) -> str:
         """A webhook URL of this project with `{host}` and `{manner}` left open."""
@@ -235,7 +241,15 @@ class Site:
             is_up = all(httpx2.get(url, timeout=5).status_code == 200 for url in urls)
         except httpx2.HTTPError:
             return False
-        return is_up and self.is_settled() and not any(self.backlog().values())
+        return is_up and self.is_settled() and not any(self.backlog().values()) and not self._is_late()
+
+    def _is_late(self) -> bool:
+        """Whether something is overdue: whoever was just started, or stood still, is given time to catch up."""
+        then = datetime.now(UTC) - LATE
+        deliveries = sa.exists().where(col(Delivery.status) == PENDING, col(Delivery.due_at) < then)
+        endpoints = sa.exists().where(col(WebhookEndpoint.due_at) < then)
+        with self.database.read() as session:
+            return bool(session.scalar(sa.select(deliveries | endpoints)))
 
     def is_settled(self, manners: Collection[str] = receiver.LIVE) -> bool:
         """Whether every job has ended, and every event has reached its receiver, or was tried where that is dead."""

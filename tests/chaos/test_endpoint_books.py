@@ -130,7 +130,7 @@ AGAIN = act(23, acts.ROTATED, FOREIGN, 5)
 TWICE = act(26, acts.REDELIVERED, to(WELL).id, 5)
 
 HELD = to(GONE, status="held", attempts=2, due_at=moment(3600))
-TRIES = ((1, 1), (2, 12))
+TRIES = ((1, 1), (2, 20))
 
 BROKEN: dict[str, tuple[str, Change]] = {
     "an endpoint was passed over": ("has 0 deliveries to whe_1", less(WELL)),
@@ -168,7 +168,7 @@ BROKEN: dict[str, tuple[str, Change]] = {
     "what comes is signed by the old secret alone": ("signed otherwise", adding(arrivals=arrival(WELL, EVENT, 1, OLD))),
     "what comes is signed by the new secret alone": ("signed otherwise", adding(arrivals=arrival(WELL, EVENT, 1, NEW))),
     "what comes is signed by another's": ("signed otherwise", adding(arrivals=arrival(WELL, EVENT, 1, NEW, OTHER))),
-    "what comes was signed too early": ("signed otherwise", adding(arrivals=arrival(WELL, EVENT, -60, NEW, OLD))),
+    "what comes was signed too early": ("signed otherwise", adding(arrivals=arrival(WELL, EVENT, -80, NEW, OLD))),
     "what comes went where it was before": (
         "when whe_1 was not there",
         both(
@@ -187,7 +187,7 @@ BROKEN: dict[str, tuple[str, Change]] = {
     "a disabled endpoint was disturbed": (
         "disabled and unasked",
         both(
-            known(sights={Sight(GONE, str(stamp(moment(-5))), "gone")}),
+            known(sights={Sight(GONE, str(stamp(moment(-12))), "gone")}),
             adding(arrivals=arrival(GONE, EVENT, 5, OTHER)),
         ),
     ),
