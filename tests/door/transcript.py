@@ -80,8 +80,8 @@ def render(language: str, exchanges: Sequence[Exchange], printed: str) -> str:
 
 
 def _is_look(one: Exchange) -> bool:
-    """How many there are depends on the machine."""
-    return one.method == "GET" and json.loads(one.answer)["status"] == "in_progress"
+    """A look at a run, or a create that was held for long enough and is sent again: the machine decides how many."""
+    return one.status == 504 or (one.method == "GET" and json.loads(one.answer)["status"] == "in_progress")
 
 
 def _exchange(one: Exchange) -> Iterator[str]:

@@ -15,8 +15,8 @@ from tests.js.node import FOLDER, NoNodeError
 from tests.stack import Stack
 from worker.dev.tether import spawn
 
-HOLD_S = 2
-LIMIT_S = 300
+HOLD_S = 4
+LIMIT_S = 600
 TESTS = ("webhook.test.mjs", "door.test.mjs")
 """One after the other: those of the door kill the API."""
 

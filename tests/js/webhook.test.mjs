@@ -17,7 +17,7 @@ async function post(path, fields = {}) {
 
 // Takes one webhook: its headers, and its body as it came.
 async function received(server) {
-  const [request, response] = await once(server, "request", { signal: AbortSignal.timeout(20_000) });
+  const [request, response] = await once(server, "request", { signal: AbortSignal.timeout(120_000) });
   const chunks = await request.toArray();
   response.writeHead(204).end();
   return { headers: request.headers, body: Buffer.concat(chunks).toString() };

@@ -25,7 +25,7 @@ from worker.dev import keyring
 from worker.keys import issue
 from worker.settings import Settings
 
-DONE_S = 60
+DONE_S = 120
 PLACES = (
     "prompt",
     "instruction",
@@ -181,7 +181,7 @@ def flower(stack: Stack, user: str, path: str) -> str:
     request = urllib.request.Request(f"http://127.0.0.1:{stack.flower_port}{path}")
     request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=DONE_S) as answer:
             text: str = answer.read().decode()
             return text
     except urllib.error.HTTPError as error:
@@ -197,7 +197,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict
         kept = keyring.kept(folder / ".nightdesk")
         heard = Overheard(keyring.running(folder / ".nightdesk")["NIGHTDESK_REDIS_URL"])
         headers = {"Authorization": f"Bearer {stack.key}"}
-        with heard.listening(), httpx2.Client(base_url=stack.api, headers=headers, timeout=60) as client:
+        with heard.listening(), httpx2.Client(base_url=stack.api, headers=headers, timeout=DONE_S) as client:
             ids = live(client, stack.receiver)
             eventually(lambda: not statuses(client, ids) - {"completed", "failed"}, DONE_S, "the end of all jobs")
             assert statuses(client, ids) == {"completed", "failed"}
@@ -206,6 +206,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict
             whsec = client.get("/v1/webhook-secret").json()["secret"]
             metrics = client.get("/metrics").text
         user = kept["NIGHTDESK_FLOWER_BASIC_AUTH"]
+        # It hears of them by itself, in its own time.
+        eventually(lambda: ids[0] in flower(stack, user, "/api/tasks?limit=10000"), what="the jobs in Flower")
         pages = ("/", "/api/workers", "/api/tasks?limit=10000", "/tasks", "/broker", "/metrics")
         said = {f"flower {page}": flower(stack, user, page) for page in pages}
         said |= {"redis": unpacked("\n".join(heard.lines)), "metrics": metrics}

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tests.stack import free_port
-from tests.system.stack import Stack, start
-from tests.waiting import eventually
+from tests.system.stack import START_S, Stack, start
+from tests.waiting import PATIENCE_S, eventually
 
 PROMPT = "Name three owls."
 
@@ -27,15 +27,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def received(stack: Stack, job_id: str) -> list[str]:
+def received(stack: Stack, job_id: str) -> set[str]:
     events = stack.call(f"{stack.receiver}/events.json")["events"]
-    return [event["type"] for event in events if event["job_id"] == job_id and event["verified"]]
+    return {event["type"] for event in events if event["job_id"] == job_id and event["verified"]}
 
 
 def verified(stack: Stack) -> set[str]:
@@ -43,7 +43,7 @@ def verified(stack: Stack) -> set[str]:
 
 
 def refusal(folder: Path, *options: str, **variables: str) -> tuple[int, str]:
-    status = start(folder, *options, **variables).wait(30)
+    status = start(folder, *options, **variables).wait(START_S)
     return status, (folder / "err").read_text().strip()
 
 
@@ -57,7 +57,7 @@ def test_every_url_of_the_banner_answers(stack: Stack) -> None:
 
 def test_flower_wants_the_password_of_the_banner(stack: Stack) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"http://127.0.0.1:{stack.flower_port}/", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{stack.flower_port}/", timeout=PATIENCE_S)
 
     refused.value.close()
     assert refused.value.code == 401
@@ -80,7 +80,7 @@ def test_a_job_is_done_and_its_verified_webhook_arrives(stack: Stack) -> None:
 
     job = stack.post("/v1/jobs", body)
 
-    eventually(lambda: received(stack, job["id"]) == ["job.completed"], within_s=30, what="the webhook")
+    eventually(lambda: received(stack, job["id"]) == {"job.completed"}, what="the webhook")
 
 
 def test_what_a_registered_endpoint_is_sent_is_verified_too(stack: Stack) -> None:
@@ -88,7 +88,7 @@ def test_what_a_registered_endpoint_is_sent_is_verified_too(stack: Stack) -> Non
 
     ping = stack.post(f"/v1/webhooks/{endpoint['id']}/ping", {})
 
-    eventually(lambda: ping["event_id"] in verified(stack), within_s=30, what="the ping")
+    eventually(lambda: ping["event_id"] in verified(stack), what="the ping")
 
 
 def test_no_secret_is_on_a_command_line_or_in_a_log(stack: Stack) -> None:
@@ -151,11 +151,11 @@ def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
         worker.kill()
 
         eventually(lambda: "api was ended by signal 9" in stack.told and "worker-1" in stack.told)
-        eventually(lambda: answers(f"{stack.api}/healthz"), within_s=20, what="the API")
+        eventually(lambda: answers(f"{stack.api}/healthz"), what="the API")
         stack.parts = psutil.Process(stack.process.pid).children(recursive=True)
         body = {"model": "gemini-3.5-flash-lite", "input": PROMPT, "webhook_url": f"{stack.receiver}/hook"}
         job = stack.post("/v1/jobs", body)
-        eventually(lambda: received(stack, job["id"]) == ["job.completed"], within_s=30, what="the webhook")
+        eventually(lambda: received(stack, job["id"]) == {"job.completed"}, what="the webhook")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -181,4 +181,4 @@ def test_killed_it_takes_its_parts_along_and_starts_again_with_the_same_key(tmp_
     with Stack(tmp_path) as again:
         assert again.key == key
         link = f"{again.api}/v1/jobs/{job['id']}"
-        eventually(lambda: again.call(link)["status"] == "completed", within_s=60, what="the job of before")
+        eventually(lambda: again.call(link)["status"] == "completed", within_s=START_S, what="the job of before")

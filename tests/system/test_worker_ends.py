@@ -15,6 +15,6 @@ def test_a_worker_that_celery_gives_up_has_failed_and_one_that_is_told_to_end_ha
 
         stack.kill("worker-1", signal.SIGTERM)
         redis.acl_setuser("default", enabled=True, commands=["-brpop"])
-        eventually(lambda: left.poll() is not None, within_s=30, what="the end of a worker whose broker refuses it")
+        eventually(lambda: left.poll() is not None, what="the end of a worker whose broker refuses it")
 
         assert (left.returncode, told.returncode) == (1, 0)
