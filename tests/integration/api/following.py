@@ -16,7 +16,7 @@ def following(tenant: Tenant, job_id: str, **headers: str) -> Iterator[Follower]
         assert answer.headers["content-type"].startswith("text/event-stream")
         follower = Follower(answer)
         yield follower
-        eventually(lambda: follower.has_ended, within_s=15, what="the end of the stream")
+        eventually(lambda: follower.has_ended, what="the end of the stream")
 
 
 @contextmanager

@@ -4,11 +4,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from socket import socket
 from typing import Any, ClassVar
 
 import httpx2
+import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
+from sqlmodel import col
 
 from api.app import build
 from api.connection import Connection
@@ -20,12 +23,15 @@ from worker import ids, keys, telemetry
 from worker.context import Context
 from worker.flow import start
 from worker.flow.line import Line
+from worker.models import Job
 from worker.settings import Settings
 from worker.store import projects
 
 LOOK_EVERY_S = 0.1
 DEAD_REDIS = "redis://127.0.0.1:1/0"
 DEAD_GEMINI = "http://127.0.0.1:1"
+ANSWER_S = 90.0
+"""Longer than the longest wait that can be asked for, and than a crowd of requests takes on a busy machine."""
 
 
 @dataclass
@@ -76,7 +82,7 @@ class Server:
         hooks = {"response": [self.contract.check]}
         # Reading the certificates of the world takes longer than most tests.
         made = httpx2.Client(
-            base_url=self.url, headers=headers, event_hooks=hooks, timeout=20, trust_env=False, verify=False
+            base_url=self.url, headers=headers, event_hooks=hooks, timeout=ANSWER_S, trust_env=False, verify=False
         )
         self.clients.append(made)
         return made
@@ -88,6 +94,12 @@ class Server:
             sealed = context.vault.seal("whsec_c2VjcmV0")
             project = projects.create_project(session, ids.new("name"), sealed_secret=sealed, now=context.clock())
         return self.key(project.id, *scopes)
+
+    def awaited(self, tenant: Tenant) -> list[str]:
+        """The jobs of a project that somebody waits for: who waited in other tests may not be gone yet."""
+        with self.context.database.read() as session:
+            mine = session.scalars(sa.select(col(Job.id)).where(col(Job.project_id) == tenant.project_id))
+            return [job_id for job_id in mine if job_id in self.desk.watch.awaited]
 
     def operator(self) -> Tenant:
         """A key that may do everything, in the project that every installation has."""
@@ -114,9 +126,9 @@ def prepared(**chosen: Any) -> Settings:
 
 @contextmanager
 def serving(
-    settings: Settings, *, port: int = 0, http: type[Connection] = Connection, **chosen: Any
+    settings: Settings, *, at: socket | None = None, http: type[Connection] = Connection, **chosen: Any
 ) -> Iterator[Server]:
-    """Serve until the end of the block, then stop as a process would at SIGTERM."""
+    """Serve until the end of the block, then stop as a process would at SIGTERM; `at` is a port that was taken."""
     telemetry.set_up("json", "warning")
     server: list[uvicorn.Server] = []
     # Tests of the same process look at what is counted in it: here only a request for /metrics may take it away.
@@ -124,7 +136,7 @@ def serving(
     app = build(settings, is_leaving=lambda: server[0].should_exit, **given)
     config = uvicorn.Config(
         app,
-        port=port,
+        port=0,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -135,16 +147,16 @@ def serving(
         timeout_graceful_shutdown=5,
     )
     server.append(uvicorn.Server(config))
-    thread = threading.Thread(target=server[0].run, name="api")
+    thread = threading.Thread(target=server[0].run, args=([at] if at else None,), name="api")
     thread.start()
     try:
         eventually(lambda: server[0].started or not thread.is_alive(), within_s=20, what="the server")
         assert server[0].started, "the application did not start"
-        taken = server[0].servers[0].sockets[0].getsockname()[1]
+        taken = (at or server[0].servers[0].sockets[0]).getsockname()[1]
         yield Server(f"http://127.0.0.1:{taken}", app, server[0], Contract(app.openapi()))
     finally:
         server[0].should_exit = True
-        thread.join(15)
+        thread.join(30)
         assert not thread.is_alive(), "the server did not stop"
 
 

@@ -55,7 +55,7 @@ def test_the_input_comes_when_asked_for(tenant: Tenant, worker: Worker) -> None:
 def test_a_held_create_lacks_what_its_user_put_in(server: Server, tenant: Tenant, worker: Worker) -> None:
     with ThreadPoolExecutor() as pool:
         held = pool.submit(tenant.post, PATH, HELLO)
-        (name,) = eventually(lambda: server.desk.watch.awaited, within_s=20)
+        (name,) = eventually(lambda: server.awaited(tenant))
         worker.start(name)
         worker.finish(name, raw=RAW)
         answer = held.result()
@@ -107,7 +107,7 @@ def test_a_held_create_that_the_upstream_refused_is_refused_alike(
     refused = {"code": "upstream_rejected", "message": "refused", "retryable": False, "upstream": upstream}
     with ThreadPoolExecutor() as pool:
         held = pool.submit(guest.post, PATH, HELLO)
-        (name,) = eventually(lambda: sqlite_server.desk.watch.awaited, within_s=20)
+        (name,) = eventually(lambda: sqlite_server.awaited(guest))
         local.start(name)
         with sqlite_server.context.database.write() as session:
             now, told = sqlite_server.context.clock(), {"error": refused}

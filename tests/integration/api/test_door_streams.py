@@ -26,7 +26,7 @@ def test_a_stream_waits_for_the_end(server: Server, tenant: Tenant, worker: Work
     name = create(tenant)["id"]
     with ThreadPoolExecutor() as pool:
         streamed = pool.submit(tenant.get, f"{PATH}/{name}?stream=true")
-        eventually(lambda: server.desk.watch.awaited, within_s=20)
+        eventually(lambda: server.awaited(tenant))
         worker.start(name)
         worker.finish(name, raw=RAW)
         answer = streamed.result()

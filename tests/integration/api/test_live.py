@@ -4,6 +4,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from worker.store import jobs, moves
 
 LONG_S = 1000
 TEXT = "Owls hunt by ear. " * 40
-PACE = Pace(silence_s=20, resumed_silence_s=0.3, seek_s=0.5, again=Backoff(0.02, 1, 0.02))
+PACE = Pace(silence_s=60, resumed_silence_s=0.3, seek_s=60, again=Backoff(0.02, 1, 0.02))
 RESEARCH = {"agent": examples.AGENT, "model": None}
 
 
@@ -54,6 +55,13 @@ def first(folder: Path, upstream: SimulatorServer) -> Iterator[Server]:
 def second(folder: Path, upstream: SimulatorServer) -> Iterator[Server]:
     """Another process on the same database."""
     with opened(folder, upstream) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def brisk(folder: Path, upstream: SimulatorServer) -> Iterator[Server]:
+    """One that soon gives up looking for what a reader has seen last."""
+    with opened(folder, upstream, pace=replace(PACE, seek_s=0.2)) as server:
         yield server
 
 
@@ -120,7 +128,7 @@ def test_live_steps_come_between_the_stored_events(tenant: Tenant, run: Any) -> 
     with following(tenant, job.job_id) as follower:
         eventually(lambda: follower.stored == ["job.created", "job.started"])
         job.go_on(0.5)
-        eventually(lambda: len(follower.live) > 3)
+        eventually(lambda: len(follower.live) > 3 and follower.text)
         half = follower.text
         job.go_on(0.5)
         eventually(lambda: follower.text == TEXT)
@@ -135,14 +143,14 @@ def test_live_steps_come_between_the_stored_events(tenant: Tenant, run: Any) -> 
 
 def test_steps_are_passed_on_as_they_are_and_nothing_else_is(tenant: Tenant, run: Any) -> None:
     job = run("[[sim: strange=yes]]")
+    kinds = {"step.start", "step.delta", "step.stop", "step.novelty"}
 
     with following(tenant, job.job_id) as follower:
-        job.go_on(0.5)
-        eventually(lambda: len(follower.live) > 3)
+        job.go_on(1)
+        eventually(lambda: {one.name for one in follower.live} == kinds)
         job.end()
 
-    assert {one.name for one in follower.live} == {"step.start", "step.delta", "step.stop", "step.novelty"}
-    assert {one.name for one in follower.told} - {one.name for one in follower.live} == {
+    assert {one.name for one in follower.told} - kinds == {
         "job.created",
         "job.started",
         "job.completed",
@@ -169,7 +177,10 @@ def test_who_comes_in_the_middle_gets_the_steps_so_far(tenant: Tenant, run: Any)
     assert not early.resets
     assert reset.data["interaction_id"] == early.told[1].data["data"]["interaction_id"]
     assert reset.data["truncated"] is False
-    assert reset.last_id == early.live[len(early.live) - len(late.live) - 1].last_id
+    told, after = [one.last_id for one in early.live], [one.last_id for one in late.live]
+    rest = told[told.index(reset.last_id) + 1 :]
+    # Either may miss the last of them: the job had ended.
+    assert rest[: len(after)] == after[: len(rest)]
     assert early.text == TEXT
 
 
@@ -198,11 +209,13 @@ def test_a_stream_goes_on_after_the_last_live_event(
 
 
 @pytest.mark.parametrize("last", ["2", "2.", "2.e999", "2.%00%0d%0a", "2.2.2.e1", "1.e2", f"2.{'x' * 3000}"])
-def test_who_names_no_known_live_event_gets_the_steps_so_far(tenant: Tenant, run: Any, last: str) -> None:
+def test_who_names_no_known_live_event_gets_the_steps_so_far(
+    brisk: Server, tenant: Tenant, run: Any, last: str
+) -> None:
     job = run()
     job.go_on(0.5)
 
-    with glancing(tenant, job.job_id, **{"Last-Event-ID": last}) as follower:
+    with glancing(elsewhere(brisk, tenant), job.job_id, **{"Last-Event-ID": last}) as follower:
         eventually(lambda: len(follower.text) > 100)
 
     assert len(follower.resets) == (0 if last == "1.e2" else 1)
@@ -247,9 +260,9 @@ def test_a_broken_stream_is_mended_unseen(tenant: Tenant, run: Any, how: str) ->
 
     with following(tenant, job.job_id) as follower:
         job.go_on(0.5)
-        eventually(lambda: len(follower.live) > 3, within_s=10)
+        eventually(lambda: len(follower.live) > 3)
         job.go_on(0.5)
-        eventually(lambda: follower.text == TEXT, within_s=10)
+        eventually(lambda: follower.text == TEXT)
         job.end()
 
     ids = [one.last_id for one in follower.told]
@@ -287,7 +300,7 @@ def test_all_who_watch_a_job_share_one_follower_which_leaves_with_them(first: Se
         job.go_on(0.5)
         eventually(lambda: all(len(one.text) > 100 for one in followers))
 
-        assert first.desk.live.followed == {job.upstream_id}
+        eventually(lambda: first.desk.live.followed == {job.upstream_id}, what="the readers of other tests to be gone")
         (shared,) = first.desk.live._followers.values()
         assert len(shared[0].readers) == many
 
@@ -302,7 +315,7 @@ def test_nothing_is_followed_before_the_start_and_after_the_end(
 
     with following(tenant, job.job_id) as follower:
         eventually(lambda: follower.stored == ["job.created"])
-        before = first.desk.live.followed
+        eventually(lambda: not first.desk.live.followed, what="nothing to be followed")
         job.start()
         eventually(lambda: first.desk.live.followed == {job.upstream_id})
         tenant.post(f"/v1/jobs/{job.job_id}/cancel")
@@ -315,7 +328,6 @@ def test_nothing_is_followed_before_the_start_and_after_the_end(
                 now=first.context.clock(),
             )
 
-    assert before == set()
     eventually(lambda: not first.desk.live.followed)
     assert follower.stored == ["job.created", "job.started", "job.cancelled"]
 
@@ -436,9 +448,8 @@ def test_who_takes_nothing_for_long_loses_its_place(folder: Path, upstream: Simu
         eventually(lambda: server.desk.live.followed)
 
         job.go_on(1)
-        eventually(lambda: not server.desk.streams.places.open, within_s=20, what="the place to be given back")
-
-        assert not server.desk.live.followed
+        eventually(lambda: not server.desk.streams.places.open, what="the place to be given back")
+        eventually(lambda: not server.desk.live.followed, what="the end of following")
 
 
 def test_a_process_that_leaves_follows_nothing_any_more(folder: Path, upstream: SimulatorServer) -> None:

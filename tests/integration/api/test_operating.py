@@ -49,10 +49,15 @@ def test_with_all_signs_of_life_it_is_ready(own_settings: MakeSettings, redis_ur
             for name in (moments.SWEEP, moments.CONSUMED, moments.UPSTREAM):
                 moments.note(session, name, now)
 
-        answer = server.client().get("/readyz").json()
+        # Redis has 0.3 s to answer.
+        answer = eventually(lambda: _if_ok(server.client().get("/readyz").json()), what="the sign of life")
 
-    assert answer["status"] == "ok"
+    assert answer is not None
     assert answer["checks"]["sweep"]["age_seconds"] < 60
+
+
+def _if_ok(answer: dict[str, Any]) -> dict[str, Any] | None:
+    return answer if answer["status"] == "ok" else None
 
 
 @pytest.mark.parametrize("target", [gates.KEY, "gemini-3.8-flash"])
@@ -270,15 +275,20 @@ def test_the_log_has_one_line_for_each_request_without_what_was_sent(tenant: Ten
     logger.addHandler(handler)
     logging.getLogger().setLevel("INFO")
 
-    job = tenant.post("/v1/jobs?secret=query", {"model": "gemini-3.8-flash", "input": "secret prompt"}).json()
-    tenant.get(f"/v1/jobs/{job['id']}?include=input")
+    made = tenant.post("/v1/jobs?secret=query", {"model": "gemini-3.8-flash", "input": "secret prompt"})
+    read = tenant.get(f"/v1/jobs/{made.json()['id']}?include=input")
+    names = [answer.headers["x-request-id"] for answer in (made, read)]
+
+    def lines() -> list[dict[str, Any]]:
+        """Those of these two: requests of other tests may end just now."""
+        written = [record.msg for record in list(records) if isinstance(record.msg, dict)]
+        return [line for line in written if line["event"] == "request" and line["request_id"] in names]
+
     # The line is written when the answer is on its way already.
-    eventually(lambda: sum("'request'" in str(record.msg) for record in records) == 2)
+    eventually(lambda: len(lines()) == 2)
 
     logging.getLogger().setLevel("WARNING")
     logger.removeHandler(handler)
-    lines: list[dict[str, Any]] = [record.msg for record in records if isinstance(record.msg, dict)]
-    told = [(line["method"], line["route"], line["status"]) for line in lines if line["event"] == "request"]
+    told = [(line["method"], line["route"], line["status"]) for line in lines()]
     assert told == [("POST", "/v1/jobs", 202), ("GET", "/v1/jobs/{job_id}", 200)]
-    assert all(line["request_id"] for line in lines if line["event"] == "request")
-    assert "secret" not in str(lines)
+    assert "secret" not in str([record.msg for record in records])

@@ -52,9 +52,9 @@ def test_a_stream_of_the_door_ends_with_its_key(guest: Tenant, sqlite_server: Se
 
     thread = threading.Thread(target=read)
     thread.start()
-    eventually(lambda: job_id in sqlite_server.desk.watch.awaited)
+    eventually(lambda: sqlite_server.awaited(guest) == [job_id])
     revoke(sqlite_server, guest)
-    thread.join(10)
+    thread.join(60)
 
     assert ended == [True]
 
@@ -64,18 +64,17 @@ def test_who_waits_is_told_that_the_key_is_no_more(guest: Tenant, sqlite_server:
     body = {"model": MODEL, "input": "x"}
     job_id = guest.submit()["id"]
     ask: dict[str, Callable[[], httpx2.Response]] = {
-        "wait": lambda: guest.get(f"/v1/jobs/{job_id}?wait=30"),
-        "prefer": lambda: guest.post("/v1/jobs", body, headers={"Prefer": "wait=30"}),
+        "wait": lambda: guest.get(f"/v1/jobs/{job_id}?wait=60"),
+        "prefer": lambda: guest.post("/v1/jobs", body, headers={"Prefer": "wait=60"}),
         "hold": lambda: guest.post("/gemini/v1/interactions", body),
     }
     answers = list[httpx2.Response]()
     thread = threading.Thread(target=lambda: answers.append(ask[kind]()))
-    before = sqlite_server.desk.watch.waiters
 
     thread.start()
-    eventually(lambda: sqlite_server.desk.watch.waiters > before)
+    eventually(lambda: sqlite_server.awaited(guest))
     revoke(sqlite_server, guest)
-    thread.join(10)
+    thread.join(60)
 
     assert [answer.status_code for answer in answers] == [401]
     assert answers[0].headers["www-authenticate"] == "Bearer"

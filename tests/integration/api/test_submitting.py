@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -37,15 +36,6 @@ def test_a_submit_is_committed_when_it_is_answered(server: Server, tenant: Tenan
     )
     with server.context.database.read() as session:
         assert jobs.get(session, job["id"], tenant.project_id) is not None
-
-
-def test_a_submit_is_quick_while_redis_is_away(guest: Tenant) -> None:
-    guest.submit()
-
-    began = monotonic()
-    guest.submit()
-
-    assert monotonic() - began < 2
 
 
 @pytest.mark.parametrize("name", requests.REQUESTS)
@@ -223,7 +213,7 @@ def test_requests_that_race_with_one_key_make_one_job(tenant: Tenant) -> None:
     start = threading.Barrier(8)
 
     def submit(_: int) -> tuple[str, bool]:
-        start.wait()
+        start.wait(30)
         answer = tenant.post("/v1/jobs", HELLO, headers={"Idempotency-Key": "race"})
         return answer.json()["id"], "idempotent-replayed" in answer.headers
 

@@ -13,9 +13,12 @@ from api.body import BodyLimit
 from tests.conftest import MakeSettings
 from tests.integration.api.engine import Worker
 from tests.integration.api.serving import Server, Tenant, serving
+from tests.overheard import overheard
 from tests.waiting import eventually
 
 HELLO = {"model": "gemini-3.8-flash", "input": "Say hello."}
+SOON_S = 40.0
+"""Of the sixty seconds that are waited for at most; what takes a moment may take long on a busy machine."""
 
 
 def bytes_held(server: Server) -> int:
@@ -27,35 +30,35 @@ def bytes_held(server: Server) -> int:
 
 
 @contextmanager
-def meanwhile(server: Server, act: Callable[[], object]) -> Iterator[None]:
-    """Act as soon as somebody waits."""
+def meanwhile(server: Server, tenant: Tenant, act: Callable[[str], object]) -> Iterator[None]:
+    """Act on the job that somebody waits for, as soon as somebody does."""
 
     def run() -> None:
-        eventually(lambda: server.desk.watch.awaited, what="a waiter")
-        act()
+        (job_id,) = eventually(lambda: server.awaited(tenant), what="a waiter")
+        act(job_id)
 
     thread = threading.Thread(target=run)
     thread.start()
     yield
-    thread.join(10)
+    thread.join(30)
 
 
 def test_a_wait_ends_when_the_job_does_though_redis_is_away(server: Server, tenant: Tenant, worker: Worker) -> None:
     job_id = tenant.submit()["id"]
     began = monotonic()
 
-    with meanwhile(server, lambda: worker.complete(job_id)):
-        answer = tenant.get(f"/v1/jobs/{job_id}?wait=20")
+    with meanwhile(server, tenant, worker.complete):
+        answer = tenant.get(f"/v1/jobs/{job_id}?wait=60")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
-    assert monotonic() - began < 15
+    assert monotonic() - began < SOON_S
 
 
 def test_a_wait_ends_at_a_required_action(server: Server, tenant: Tenant, worker: Worker) -> None:
     job_id = tenant.submit()["id"]
 
-    with meanwhile(server, lambda: worker.require_action(job_id)):
-        job = tenant.get(f"/v1/jobs/{job_id}?wait=20").json()
+    with meanwhile(server, tenant, worker.require_action):
+        job = tenant.get(f"/v1/jobs/{job_id}?wait=60").json()
 
     assert job["status"] == "requires_action"
     assert job["required_action"]["function_calls"][0]["arguments"] == {"city": "Bonn"}
@@ -66,17 +69,17 @@ def test_a_notification_ends_a_wait_before_the_slow_look(own_settings: MakeSetti
         tenant, worker = server.tenant(), Worker(server.context)
         job_id, began = tenant.submit()["id"], monotonic()
 
-        def act() -> None:
+        def act(job_id: str) -> None:
             worker.complete(job_id)
             # The subscription may still be on its way.
             while server.desk.watch.awaited:
                 server.context.sender.publish([job_id])
 
-        with meanwhile(server, act):
-            answer = tenant.get(f"/v1/jobs/{job_id}?wait=20")
+        with meanwhile(server, tenant, act):
+            answer = tenant.get(f"/v1/jobs/{job_id}?wait=60")
 
     assert answer.json()["status"] == "completed"
-    assert monotonic() - began < 15
+    assert monotonic() - began < SOON_S
 
 
 def test_a_wait_that_is_over_answers_the_job_as_it_is(guest: Tenant) -> None:
@@ -105,7 +108,7 @@ def test_where_too_many_wait_nobody_is_told_that_he_waited(sqlite_server: Server
         assert (answer.status_code, answer.json()["status"]) == (202, "queued")
         assert "Preference-Applied" not in answer.headers
     assert guest.get(f"/v1/jobs/{job_id}?wait=0").status_code == 200
-    assert took_s < 20
+    assert took_s < SOON_S
 
 
 def test_a_wait_for_an_ended_job_is_no_wait(tenant: Tenant, worker: Worker) -> None:
@@ -115,33 +118,29 @@ def test_a_wait_for_an_ended_job_is_no_wait(tenant: Tenant, worker: Worker) -> N
 
     tenant.get(f"/v1/jobs/{job_id}?wait=60")
 
-    assert monotonic() - began < 10
+    assert monotonic() - began < SOON_S
 
 
 def test_a_wait_ends_when_the_job_is_deleted(server: Server, tenant: Tenant) -> None:
     job_id = tenant.submit()["id"]
     other = server.key(tenant.project_id)
 
-    def delete() -> None:
+    def delete(job_id: str) -> None:
         other.post(f"/v1/jobs/{job_id}/cancel")
         other.http.delete(f"/v1/jobs/{job_id}")
 
-    with meanwhile(server, delete):
-        answer = tenant.get(f"/v1/jobs/{job_id}?wait=20")
+    with meanwhile(server, tenant, delete):
+        answer = tenant.get(f"/v1/jobs/{job_id}?wait=60")
 
     assert answer.status_code in {200, 404}
 
 
 def test_a_submit_that_prefers_to_wait_answers_the_ended_job(server: Server, tenant: Tenant, worker: Worker) -> None:
-    def complete() -> None:
-        (job_id,) = server.desk.watch.awaited
-        worker.complete(job_id)
-
-    with meanwhile(server, complete):
-        answer = tenant.post("/v1/jobs", HELLO, headers={"Prefer": "respond-async, wait=20"})
+    with meanwhile(server, tenant, worker.complete):
+        answer = tenant.post("/v1/jobs", HELLO, headers={"Prefer": "respond-async, wait=60"})
 
     assert (answer.status_code, answer.json()["status"], answer.json()["output_text"]) == (200, "completed", "Hello.")
-    assert answer.headers["preference-applied"] == "wait=20"
+    assert answer.headers["preference-applied"] == "wait=60"
     assert answer.headers["location"] == answer.json()["links"]["self"]
 
 
@@ -154,46 +153,55 @@ def test_a_submit_whose_wait_is_over_is_taken(guest: Tenant, seconds: int) -> No
 
 
 def test_who_waits_holds_nothing_of_what_was_sent(server: Server, tenant: Tenant, worker: Worker) -> None:
-    def complete() -> None:
+    def complete(job_id: str) -> None:
         eventually(lambda: not bytes_held(server), what="the body to be let go")
-        (job_id,) = server.desk.watch.awaited
         worker.complete(job_id)
 
-    with meanwhile(server, complete):
-        answer = tenant.post("/v1/jobs", HELLO | {"input": "x" * 300_000}, headers={"Prefer": "wait=20"})
+    with meanwhile(server, tenant, complete):
+        answer = tenant.post("/v1/jobs", HELLO | {"input": "x" * 300_000}, headers={"Prefer": "wait=60"})
 
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
 
 
-def test_a_client_that_goes_away_is_forgotten_and_its_job_is_not(sqlite_server: Server, guest: Tenant) -> None:
+def test_a_wait_whose_client_went_away_ends_with_its_job(sqlite_server: Server, guest: Tenant, local: Worker) -> None:
     job_id = guest.submit()["id"]
     port = int(sqlite_server.url.rpartition(":")[2])
-    request = f"GET /v1/jobs/{job_id}?wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {guest.token}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    request = f"GET /v1/jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {guest.token}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(request.encode())
-        eventually(lambda: job_id in sqlite_server.desk.watch.awaited)
+        eventually(lambda: sqlite_server.awaited(guest))
 
-    eventually(lambda: job_id not in sqlite_server.desk.watch.awaited)
+    local.complete(job_id)
 
-    assert guest.get(f"/v1/jobs/{job_id}").json()["status"] == "queued"
+    eventually(lambda: not sqlite_server.awaited(guest))
+    assert guest.get(f"/v1/jobs/{job_id}").json()["status"] == "completed"
 
 
-def test_waiting_clients_cost_one_look_a_second_all_together(server: Server, tenant: Tenant, worker: Worker) -> None:
+def test_waiting_clients_cost_one_look_at_a_time_all_together(server: Server, tenant: Tenant, worker: Worker) -> None:
     made = [tenant.submit()["id"] for _ in range(5)]
     answers: list[str] = []
 
     def wait(job_id: str) -> None:
         with server.client(tenant.token) as client:
-            answers.append(client.get(f"/v1/jobs/{job_id}?wait=20").json()["status"])
+            answers.append(client.get(f"/v1/jobs/{job_id}?wait=60").json()["status"])
 
     threads = [threading.Thread(target=wait, args=(job_id,)) for job_id in made for _ in range(4)]
     for thread in threads:
         thread.start()
-    eventually(lambda: len(server.desk.watch.awaited) == 5)
+    eventually(lambda: len(server.awaited(tenant)) == 5 and server.desk.watch.waiters >= 20)
+    with overheard(server.context.database.reader) as said:
+        eventually(lambda: looks(said, made).count(5) >= 5, what="looks at all of them")
 
+    # Beside them, each may read its job for the first time.
+    assert sum(number < 5 for number in looks(said, made)) <= 20
     for job_id in made:
         worker.complete(job_id)
-
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert answers == ["completed"] * 20
+
+
+def looks(said: list[tuple[str, Any]], made: list[str]) -> list[int]:
+    """How many of these jobs each statement names that names any."""
+    numbers = [sum(job_id in repr(given) for job_id in made) for _, given in list(said)]
+    return [number for number in numbers if number]
