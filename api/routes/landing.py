@@ -1,8 +1,15 @@
 """The front door: where everything is."""
 
+import math
+from collections.abc import Callable
+from functools import partial
+
+import orjson
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from api import headers, manual, view
+from api.desk import AtDesk, Desk
 
 router = APIRouter(include_in_schema=False, default_response_class=Response)
 
@@ -33,13 +40,18 @@ def _items() -> str:
 
 
 @router.get("/openapi.json")
-async def read_document(request: Request) -> Response:
+async def read_document(request: Request, desk: AtDesk) -> Response:
     """The OpenAPI document."""
-    return view.answer(request.app.openapi())
+    return view.answer(await _once(desk, "document", lambda: orjson.dumps(request.app.openapi())))
 
 
 @router.get("/docs")
-async def read_manual(request: Request) -> Response:
+async def read_manual(request: Request, desk: AtDesk) -> Response:
     """The OpenAPI document as a page."""
-    text = manual.write(request.app.openapi())
+    text = await _once(desk, "manual", lambda: manual.write(request.app.openapi()).encode())
     return Response(text, headers={"Content-Security-Policy": manual.CSP}, media_type=HTML)
+
+
+async def _once(desk: Desk, name: str, write: Callable[[], bytes]) -> bytes:
+    """What anybody may ask for as often as he likes is written once in a process."""
+    return await desk.memo.get(name, partial(run_in_threadpool, write), min_s=math.inf)

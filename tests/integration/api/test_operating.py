@@ -258,6 +258,19 @@ def test_the_manual_needs_nothing_from_elsewhere(sqlite_server: Server) -> None:
         assert path in answer.text
 
 
+def test_what_anybody_may_ask_for_is_written_once(sqlite_server: Server) -> None:
+    client, paths = sqlite_server.client(), ("/docs", "/openapi.json")
+    first = [client.get(path).content for path in paths]
+    about = sqlite_server.app.openapi()["info"]
+    title = about["title"]
+
+    about["title"] = "Another"
+    again = [client.get(path).content for path in paths]
+    about["title"] = title
+
+    assert again == first
+
+
 def test_the_front_door_links_to_the_manual(sqlite_server: Server) -> None:
     client = sqlite_server.client()
 
