@@ -75,6 +75,7 @@ def run_flower(settings: Settings, host: str, port: int) -> None:
     if ":" not in auth:
         raise SettingsError("NIGHTDESK_FLOWER_BASIC_AUTH: must be set, as user:password")
     telemetry.set_up(settings.log_format, settings.log_level)
+    _close_metrics()
     # By environment: a command line is readable by everyone on the machine.
     os.environ["FLOWER_BASIC_AUTH"] = auth
     celery_app.build(settings).start(
@@ -89,3 +90,12 @@ def run_flower(settings: Settings, host: str, port: int) -> None:
             "--enable-events",
         ]
     )
+
+
+def _close_metrics() -> None:
+    """Ask for user and password there as everywhere else in Flower, which leaves its metrics open to anybody."""
+    # The command loads these two in any case; a worker needs neither.
+    from flower.views.monitor import Metrics  # noqa: PLC0415
+    from tornado.web import authenticated  # noqa: PLC0415
+
+    Metrics.get = authenticated(Metrics.get)
