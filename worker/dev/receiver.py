@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from worker.database import Database
@@ -126,7 +128,7 @@ class Receiver:
 def build_receiver(secrets: Secrets, *, say: Callable[[str], None] = print) -> web.Application:
     """Build the receiver; `say` takes one line for each event."""
     receiver = Receiver(secrets, say)
-    app = web.Application(client_max_size=MAX_BODY)
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_at_home])
     app.add_routes(
         [
             web.post("/hook", receiver.hook),
@@ -136,6 +138,22 @@ def build_receiver(secrets: Secrets, *, say: Callable[[str], None] = print) -> w
         ]
     )
     return app
+
+
+@web.middleware
+async def _at_home(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A browser that a foreign name has led here would show that name's pages what came."""
+    if not _is_local(request.url.host or ""):
+        raise web.HTTPMisdirectedRequest(text="ask for localhost, or by the address\n", headers=_HEADERS)
+    return await handler(request)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 def run(host: str, port: int, *, secrets: Secrets) -> None:

@@ -63,6 +63,14 @@ async def shown(client: Client, after: str = "0") -> list[dict[str, object]]:
         return events
 
 
+@pytest.mark.parametrize(
+    ("host", "status"), [("localhost", 200), ("[::1]:80", 200), ("owls.example", 421), ("127.0.0.1.owls.example", 421)]
+)
+async def test_no_page_of_another_name_is_shown_what_came(host: str, status: int) -> None:
+    async with receiving(known) as client, client.get("/events.json", headers={"Host": host}) as answer:
+        assert answer.status == status
+
+
 async def test_an_event_sent_by_the_egress_is_verified_and_shown() -> None:
     lines: list[str] = []
     async with receiving(known, lines) as client, egress() as out:
