@@ -1,5 +1,6 @@
 """What handlers share: one frozen `Desk` for each process, and the few ways in which they use it."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,6 +52,8 @@ class Desk:
     """Of bodies, and of what is asked for with all its parts."""
     pages: Turn = field(default_factory=Turn)
     """Of reports as pages, each of which may take seconds."""
+    walks: defaultdict[str, Turn] = field(default_factory=lambda: defaultdict(Turn))
+    """Each project's own: of queries that may walk over all of its rows."""
 
     async def read(self, query: Callable[[Session], T]) -> T:
         """What a query gives, asked off the event loop; raises Unavailable."""
@@ -59,6 +62,13 @@ class Desk:
     async def read_in_turn(self, project_id: str, query: Callable[[Session], T]) -> T:
         """The same of a query that gives much, in its turn; raises RateLimited, too."""
         return await self.turn.take(project_id, partial(self._read, query))
+
+    async def walk(self, project_id: str, query: Callable[[Session], T]) -> T:
+        """The same of a query that looks at many rows: one of a project at a time; raises RateLimited, too.
+
+        A project of very many rows could otherwise take all connections with a few of them.
+        """
+        return await self.walks[project_id].take(project_id, partial(self._read, query))
 
     def _read(self, query: Callable[[Session], T]) -> T:
         with self.context.database.read() as session:

@@ -70,7 +70,7 @@ async def list_audit(who: Admin, desk: AtDesk, asked: Annotated[Asked, Depends(_
 
     Never what a request carried. What operators do to gates is in the project `default`.
     """
-    return view.answer(await desk.read(partial(_page, project_id=who.project_id, asked=asked)))
+    return view.answer(await desk.walk(who.project_id, partial(_page, project_id=who.project_id, asked=asked)))
 
 
 def _page(session: Session, project_id: str, asked: Asked) -> bytes:

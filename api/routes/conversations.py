@@ -51,7 +51,7 @@ async def read_conversation(
     """
     after = cursor.decode("conversation", cursor_)
     read = partial(_read, desk, project_id=who.project_id, conversation_id=conversation_id, after=after, limit=limit)
-    return view.answer(await desk.read(read))
+    return view.answer(await desk.walk(who.project_id, read))
 
 
 def _read(

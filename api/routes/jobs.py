@@ -135,7 +135,9 @@ async def submit_batch(request: Request, who: Author, desk: AtDesk) -> Response:
 async def list_jobs(who: Reader, desk: AtDesk, listing: Listing) -> Response:
     """Filters narrow the list; `metadata[key]=value` and `label[key]=value` may be repeated."""
     chosen = replace(listing, filters=_substituted(desk, listing.filters))
-    return view.answer(await desk.read(partial(_page, project_id=who.project_id, listing=chosen)))
+    read = partial(_page, project_id=who.project_id, listing=chosen)
+    sought = chosen.filters.are_sought
+    return view.answer(await (desk.walk(who.project_id, read) if sought else desk.read(read)))
 
 
 def _substituted(desk: Desk, filters: Filters) -> Filters:

@@ -94,7 +94,7 @@ async def read_usage(who: Reader, desk: AtDesk, asked: Annotated[Asked, Depends(
     end, or later, what they used. Name `from` and `to` where pages must fit together.
     """
     scope = _scope(who.project_id, asked, desk.context.clock())
-    return view.answer(await desk.read(partial(_page, scope=scope, asked=asked)))
+    return view.answer(await desk.walk(who.project_id, partial(_page, scope=scope, asked=asked)))
 
 
 def _scope(project_id: str, asked: Asked, now: datetime) -> Scope:

@@ -29,6 +29,11 @@ class Filters:
     metadata: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def are_sought(self) -> bool:
+        """Whether no index leads to what they ask for: jobs are looked at one after another."""
+        return bool(self.kind or self.priority is not None or self.metadata or self.labels)
+
 
 def get(session: Session, job_id: str, project_id: str | None = None) -> Job | None:
     """The job; None where it does not exist or belongs to another project than the one named."""

@@ -169,6 +169,24 @@ def test_filters_narrow_the_list(tenant: Tenant, query: dict[str, Any], expected
     assert {made[job["id"]] for job in found} == expected
 
 
+def test_what_walks_over_a_project_s_rows_waits_for_its_turn_and_nothing_else_does(sqlite_server: Server) -> None:
+    busy, calm = sqlite_server.tenant(), sqlite_server.tenant()
+    job_id, turns = busy.submit()["id"], sqlite_server.desk.walks[busy.project_id].places
+    walks = ("/v1/jobs?metadata[a]=b", "/v1/jobs?agent=a", "/v1/usage", "/v1/audit", f"/v1/conversations/{job_id}")
+    quick = ("/v1/jobs", "/v1/jobs?status=queued", f"/v1/jobs?conversation={job_id}", f"/v1/jobs/{job_id}")
+    calm_id = calm.submit()["id"]
+
+    turns.add(busy.project_id, turns.share)
+    refused = [busy.get(path).status_code for path in walks]
+    answered = [busy.get(path).status_code for path in quick]
+    others = [calm.get(path.replace(job_id, calm_id)).status_code for path in walks]
+    turns.add(busy.project_id, -turns.share)
+
+    assert refused == [429] * len(walks)
+    assert answered == [200] * len(quick)
+    assert others == [200] * len(walks)
+
+
 def test_a_list_can_be_of_one_conversation(tenant: Tenant, worker: Worker) -> None:
     first = tenant.submit()
     worker.complete(first["id"])
