@@ -1,9 +1,11 @@
 """The secret that signs the project's `webhook_url` deliveries."""
 
-from fastapi import APIRouter, Response
+from time import monotonic
+
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import examples, schemas, view
+from api import examples, rates, schemas, view
 from api.auth import Postmaster
 from api.desk import AtDesk
 from api.openapi import KEYED, Ok, answers
@@ -19,8 +21,12 @@ PATH = "/v1/webhook-secret"
     summary="Read the webhook secret",
     responses=answers(Ok(about="The secret.", schema=schemas.WebhookSecret, example=examples.SECRET), fails=KEYED),
 )
-async def read_secret(who: Postmaster, desk: AtDesk) -> Response:
-    """For verifying signatures by the Standard Webhooks specification."""
+async def read_secret(request: Request, who: Postmaster, desk: AtDesk) -> Response:
+    """For verifying signatures by the Standard Webhooks specification.
+
+    Who reads it is written down: so it counts as a submission.
+    """
+    request.state.rate = desk.rates.take(who.key_id, rates.SUBMIT, monotonic())
     return view.answer({"secret": await run_in_threadpool(secrets.current, desk.context, who.project_id, who.by)})
 
 

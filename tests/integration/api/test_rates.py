@@ -60,6 +60,15 @@ def test_reads_are_counted_apart_and_by_key(strict: Server) -> None:
     assert strict.key(tenant.project_id).get("/v1/stats").status_code == 200
 
 
+def test_what_the_audit_log_notes_of_each_look_is_no_read(strict: Server) -> None:
+    tenant = strict.tenant()
+
+    answers = [tenant.get("/v1/webhook-secret") for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert {answer.headers["RateLimit-Limit"] for answer in answers} == {"3"}
+
+
 def test_the_door_is_limited_with_the_rest_and_says_so_as_the_upstream_does(strict: Server) -> None:
     tenant = strict.tenant()
     for _ in range(3):
