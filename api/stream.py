@@ -6,7 +6,7 @@ Live ones come from upstream while the job runs and are best effort.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -25,6 +25,7 @@ from worker.telemetry import count
 
 ROUNDS = 1 + MAX_BYTES // AT_ONCE_BYTES
 MEDIA_TYPE = "text/event-stream"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RECONNECT = b"retry: 2000\n\n"
 HEARTBEAT = b": still here\n\n"
 LIVE = re.compile(r"step\.[a-z_.]{1,40}", re.ASCII)
@@ -38,8 +39,8 @@ class NotRead(Exception):
 class EventStream(StreamingResponse):
     """Ends its events when the client goes away, has no key any more, or takes nothing for `patience_s`."""
 
-    def __init__(self, content: AsyncGenerator[bytes], headers: Mapping[str, str], patience_s: float) -> None:
-        super().__init__(content, headers=headers, media_type=MEDIA_TYPE)
+    def __init__(self, content: AsyncGenerator[bytes], patience_s: float) -> None:
+        super().__init__(content, headers=HEADERS, media_type=MEDIA_TYPE)
         self._patience_s = patience_s
 
     async def stream_response(self, send: Send) -> None:

@@ -71,7 +71,7 @@ async def create_interaction(
     """Without `background` the answer comes when the job has ended; what a client sends again is not bought again."""
     wished, name = await _made(request, who, desk, account)
     if wished.is_streamed:
-        return _streamed(desk, _heard(stream.follow(desk, name, who, score.START), account))
+        return EventStream(_heard(stream.follow(desk, name, who, score.START), account), desk.streams.send_s)
     if wished.is_background:
         answer = await _shown(desk, name, who.project_id, is_fresh=True)
     else:
@@ -128,7 +128,7 @@ async def read_interaction(
     desk.streams.places.check(who.project_id)
     if request.scope["state"]["is_head"]:
         return Response(media_type=MEDIA_TYPE)
-    return _streamed(desk, stream.follow(desk, interaction_id, who, after))
+    return EventStream(stream.follow(desk, interaction_id, who, after), desk.streams.send_s)
 
 
 @router.post("/{interaction_id}/cancel", summary="Cancel an interaction", responses=manual.CANCEL)
@@ -195,11 +195,6 @@ async def _to_the_end(chunks: AsyncIterable[Any], account: Account) -> AsyncIter
     async for chunk in chunks:
         yield chunk
     account.is_answered = True
-
-
-def _streamed(desk: Desk, events: AsyncGenerator[bytes]) -> Response:
-    told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventStream(events, told, desk.streams.send_s)
 
 
 async def _heard(events: AsyncGenerator[bytes], account: Account) -> AsyncGenerator[bytes]:

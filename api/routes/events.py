@@ -57,10 +57,9 @@ async def follow_job(
     if await desk.read(partial(jobs.get, job_id=job_id, project_id=who.project_id)) is None:
         raise NotFound("no such job")
     desk.streams.places.check(who.project_id)
-    told = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope["state"]["is_head"]:
-        return Response(headers=told, media_type=STREAM)
-    return stream.EventStream(stream.follow(desk, job_id, who, last), told, desk.streams.send_s)
+        return Response(headers=stream.HEADERS, media_type=STREAM)
+    return stream.EventStream(stream.follow(desk, job_id, who, last), desk.streams.send_s)
 
 
 def _page(session: Session, *, job_id: str, project_id: str, cursor_text: str | None, limit: int) -> bytes:
