@@ -19,7 +19,6 @@ from jsonschema import Draft202012Validator
 from api import examples
 from tests import anything
 from tests.integration.api.serving import Server, Tenant, prepared, serving
-from tests.stack import free_port
 from worker.dev.simulator import Options, SimulatorServer
 from worker.dev.simulator.signer import Signer, signature
 from worker.settings import UPSTREAM_PATH
@@ -133,18 +132,18 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Server]:
     """An application that also hears the upstream's events and takes files."""
-    folder, port = tmp_path_factory.mktemp("odd"), free_port()
+    folder = tmp_path_factory.mktemp("odd")
     (folder / "nightdesk.db").write_bytes(sqlite_template.read_bytes())
-    with SimulatorServer(Options(speed=10)) as simulator:
+    with SimulatorServer(Options(speed=10)) as simulator, socket.create_server(("127.0.0.1", 0)) as at:
         settings = prepared(
             data_dir=folder,
             gemini_base_url=simulator.url,
             gemini_webhooks="dynamic",
             gemini_webhook_secrets=SECRET,
-            public_url=f"http://127.0.0.1:{port}",
+            public_url=f"http://127.0.0.1:{at.getsockname()[1]}",
             max_file_bytes=4096,
         )
-        with serving(settings, port=port) as made:
+        with serving(settings, at=at) as made:
             yield made
 
 
