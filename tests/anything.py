@@ -52,11 +52,18 @@ FUZZ = int(os.environ.get("FUZZ", "1"))
 """How many times as much is thrown, and if so, not the same each time: `make fuzz`."""
 
 
-def examples(number: int) -> Callable[[Any], Any]:
-    """Settings for so many examples: the same in each run, without a database of failures."""
+def load_profile() -> None:
+    """The same examples in every run, however long they take: the change decides what lands, not luck."""
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    chosen: dict[str, Any] = {"max_examples": number * FUZZ, "derandomize": FUZZ == 1}
-    return settings(deadline=None, database=None, suppress_health_check=checks, **chosen)
+    settings.register_profile(
+        "nightdesk", derandomize=FUZZ == 1, deadline=None, database=None, suppress_health_check=checks
+    )
+    settings.load_profile("nightdesk")
+
+
+def examples(number: int) -> settings:
+    """So many examples in place of a hundred."""
+    return settings(max_examples=number * FUZZ)
 
 
 @cache

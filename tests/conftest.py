@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
-from tests import network
+from tests import anything, network
 from tests.postgres import Postgres
 from worker.app import redis_client
 from worker.database import Database, upgrade
@@ -26,16 +25,7 @@ ENCRYPTION_KEY = "a key for tests, of no value"
 
 MakeSettings = Callable[..., Settings]
 
-# The same examples in every run: the change decides what lands, not luck. `--hypothesis-profile=default` hunts.
-# How long it takes to make them is the machine's luck: one that stands still for a second would fail the health check.
-hypothesis.settings.register_profile(
-    "fixed",
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("fixed")
+anything.load_profile()
 
 
 def pytest_configure() -> None:

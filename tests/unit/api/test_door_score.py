@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from api.gemini import score
 from api.gemini.score import START, Place
+from tests import anything
 from worker.errors import Invalid
 
 STEPS: list[Any] = [
@@ -91,7 +92,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@anything.examples(200)
 @given(steps=st.lists(JSON, max_size=4))
 def test_no_step_breaks_a_stream(steps: list[Any]) -> None:
     events = list(score.played(steps, START))

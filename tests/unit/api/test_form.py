@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from fastapi import Request
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from api.form import FileForm
+from tests import anything
 from worker.errors import BadRequest, NightdeskError
 
 BOUNDARY = "b"
@@ -48,7 +49,7 @@ def cut(body: bytes, places: Sequence[int]) -> list[bytes]:
     return [body[start:end] for start, end in pairwise(ends)]
 
 
-@settings(max_examples=150, deadline=None)
+@anything.examples(150)
 @given(
     content=st.binary(min_size=1, max_size=1000) | st.just(b"\r\n--b" * 99) | st.just(b"\r\n-" * 200),
     places=st.lists(st.integers(0, 5000), max_size=30),
@@ -66,7 +67,7 @@ def test_a_file_is_the_same_however_it_arrives(content: bytes, places: list[int]
     assert 0 < len(pieces[-1][0]) <= size
 
 
-@settings(max_examples=150, deadline=None)
+@anything.examples(150)
 @given(body=st.binary(max_size=300), places=st.lists(st.integers(0, 300), max_size=5))
 def test_whatever_comes_is_a_file_or_an_error_of_ours(body: bytes, places: list[int]) -> None:
     for whole in (body, HEAD + body, HEAD[:30] + body + END, HEAD + b"x" + END + body):

@@ -5,9 +5,10 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import anything
 from tests.unit.gemini.test_gemini_request import ANTIGRAVITY, MODEL, faults_of
 from worker.gemini.request import build
 
@@ -67,13 +68,13 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@anything.examples(150)
 @given(fields=st.dictionaries(st.sampled_from([*MODEL, *ANTIGRAVITY, "tools", "labels", "extra_body", "x"]), JSON))
 def test_any_json_is_judged_without_a_crash(fields: dict[str, Any]) -> None:
     assert all(fault.pointer.startswith("/") and fault.detail for fault in faults_of(fields))
 
 
-@settings(max_examples=100, deadline=None)
+@anything.examples(100)
 @given(value=JSON.filter(lambda value: value is not None))
 def test_a_build_alters_nothing_of_what_was_given(value: Any) -> None:
     body = {"model": "m", "input": value, "tools": [value], "extra_body": {"newer": value}}

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.gemini.events import Frame, Parser
@@ -14,7 +14,6 @@ WIRE = (
 FRAMES = [Frame(b'{"x": 1}', "a", "7"), Frame(b"b\nc"), Frame(b"d"), Frame(b"")]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(WIRE)), max_size=12))
 def test_events_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(WIRE)]
@@ -25,7 +24,6 @@ def test_events_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     assert found == FRAMES
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=20))
 def test_no_bytes_break_it(chunks: list[bytes]) -> None:
     parser = Parser(64)

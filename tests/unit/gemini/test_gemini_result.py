@@ -3,9 +3,10 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import anything
 from worker.errors import ResultTooLarge
 from worker.gemini.media import MAX_MEDIA, Media
 from worker.gemini.result import FunctionCall, Outcome, UnreadableBodyError, classify_failure, linked, read_outcome
@@ -409,7 +410,7 @@ STEP = st.fixed_dictionaries(
 BODY = st.dictionaries(NAMES, ANY) | st.fixed_dictionaries({"steps": st.lists(STEP | ANY, max_size=5), "errors": ANY})
 
 
-@settings(max_examples=200, deadline=None)
+@anything.examples(200)
 @given(body=BODY, wants_json=st.booleans())
 def test_any_json_object_is_read_without_a_crash(body: Json, *, wants_json: bool) -> None:
     outcome = read(body, wants_json=wants_json)
@@ -421,7 +422,7 @@ def test_any_json_object_is_read_without_a_crash(body: Json, *, wants_json: bool
     classify_failure(outcome.errors)
 
 
-@settings(max_examples=200)
+@anything.examples(200)
 @given(body=st.binary(max_size=300))
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     try:

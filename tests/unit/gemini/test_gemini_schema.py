@@ -5,10 +5,11 @@ from time import sleep, thread_time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from tests import anything
 from worker.gemini.schema import MAX_S, UncheckableError, mismatches
 
 Json = dict[str, Any]
@@ -182,7 +183,7 @@ SCHEMAS = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@anything.examples(300)
 @given(schema=SCHEMAS, value=VALUES)
 def test_what_fits_is_what_the_library_says(schema: Json, value: Any) -> None:
     assert (mismatches(schema, value) == []) == Draft202012Validator(schema).is_valid(value)

@@ -3,9 +3,10 @@
 from typing import Any
 
 import orjson
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests import anything
 from worker.gemini.steps import DATA_MAX, Steps
 
 
@@ -122,7 +123,7 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@anything.examples(200)
 @example(
     [
         {"event_type": "step.start", "index": 0, "step": {"type": "text"}},

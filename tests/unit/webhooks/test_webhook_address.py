@@ -4,10 +4,11 @@ from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from tests import anything
 from worker.errors import AddressRefused
 from worker.webhooks.address import Policy, check_url
 
@@ -282,7 +283,7 @@ _STARTS = st.sampled_from(["https://", "https://example.com", "http://127.0.0.1"
 _PIECES = st.lists(st.sampled_from([*_WORDS, *"[]:@//\\?#%.a-_;&\t \u3002\uff11ü"]), max_size=8)
 
 
-@settings(max_examples=1000, derandomize=True, database=None)
+@anything.examples(1000)
 @given(_STARTS, _PIECES.map("".join))
 def test_no_other_parser_reads_another_host_in_a_url_that_passed(start: str, rest: str) -> None:
     try:
