@@ -1,14 +1,7 @@
-from typing import Any
-
 import pytest
 
+from tests.unit.gemini.outcomes import Json, says
 from worker.gemini.failure import BLOCKED, REJECTED, TRANSIENT, classify_failure, errors_of
-
-Json = dict[str, Any]
-
-
-def says(*contents: Any, **more: Any) -> Json:
-    return {"type": "model_output", "content": list(contents), **more}
 
 
 @pytest.mark.parametrize(

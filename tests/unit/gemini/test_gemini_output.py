@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gemini.outcomes import says
 from worker.gemini.citations import Citation
 from worker.gemini.output import final_steps, write_output
 
@@ -14,10 +15,6 @@ def text(words: str, *annotations: Step) -> Step:
 
 def image(number: int) -> Step:
     return {"type": "image", "mime_type": "image/png", "artifact": number}
-
-
-def says(*contents: Any) -> Step:
-    return {"type": "model_output", "content": list(contents)}
 
 
 def cites(url: str, start: Any = None, end: Any = None, **more: Any) -> Step:
