@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import anything
-from tests.unit.gemini.test_gemini_request import ANTIGRAVITY, MODEL, faults_of
+from tests.unit.gemini.requests import ANTIGRAVITY, MODEL, faults_of
 from worker.gemini.request import build
 
 Fields = dict[str, Any]

@@ -5,27 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gemini.requests import ANTIGRAVITY, MODEL, RESEARCH, faults_of, pointers_of
 from worker import gemini
-from worker.errors import Fault, Invalid
-from worker.gemini.request import build, schemas_of, validate, wants_json
+from worker.errors import Invalid
+from worker.gemini.request import build, schemas_of, wants_json
 
-MODEL: dict[str, Any] = {"model": "gemini-3.8-flash", "input": "hello"}
-RESEARCH = {"agent": "deep-research-preview-04-2026", "input": "hello"}
-ANTIGRAVITY = {"agent": "antigravity-preview-09-2026", "input": "hello", "environment": "remote"}
 SECRET = "a secret of the caller"
-
-
-def faults_of(fields: dict[str, Any]) -> list[Fault]:
-    try:
-        validate(fields)
-    except Invalid as invalid:
-        return list(invalid.faults)
-    return []
-
-
-def pointers_of(fields: dict[str, Any]) -> list[str]:
-    return [fault.pointer for fault in faults_of(fields)]
-
 
 GOOD: list[dict[str, Any]] = [
     MODEL,

@@ -5,22 +5,8 @@ from typing import Any
 
 import pytest
 
-from worker.errors import Fault, Invalid
+from tests.unit.gemini.requests import ANTIGRAVITY, MODEL, RESEARCH, faults_of, pointers_of
 from worker.gemini.agents import prepended
-from worker.gemini.request import validate
-
-MODEL = {"model": "gemini-3.8-flash", "input": "hello"}
-RESEARCH = {"agent": "deep-research-preview-04-2026", "input": "hello"}
-ANTIGRAVITY = {"agent": "antigravity-preview-09-2026", "input": "hello", "environment": "remote"}
-
-
-def faults_of(fields: dict[str, Any]) -> list[Fault]:
-    try:
-        validate(fields)
-    except Invalid as invalid:
-        return list(invalid.faults)
-    return []
-
 
 GOOD: list[dict[str, Any]] = [
     {
@@ -203,7 +189,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
 def test_what_the_api_refuses_is_refused_with_one_fault_for_each_problem(number: int) -> None:
     fields, pointers = BAD[number]
 
-    assert [fault.pointer for fault in faults_of(fields)] == pointers
+    assert pointers_of(fields) == pointers
 
 
 def test_the_way_out_is_told_and_no_value() -> None:
