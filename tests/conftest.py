@@ -14,6 +14,7 @@ import pytest
 
 from tests import anything, network
 from tests.postgres import Postgres
+from tests.waiting import PATIENCE_S
 from worker.app import redis_client
 from worker.database import Database, upgrade
 from worker.dev.redis import EmbeddedRedis
@@ -54,7 +55,9 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
 @pytest.fixture(autouse=True)
 def _emptied_redis(request: pytest.FixtureRequest) -> None:
     if "redis_url" in request.fixturenames:
-        client = redis_client(Settings(redis_url=request.getfixturevalue("redis_url"), _env_file=None), timeout_s=5)
+        client = redis_client(
+            Settings(redis_url=request.getfixturevalue("redis_url"), _env_file=None), timeout_s=PATIENCE_S
+        )
         client.flushall()
         client.close()
 

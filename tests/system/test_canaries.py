@@ -71,7 +71,7 @@ class Overheard:
 
     def __init__(self, url: str) -> None:
         settings = Settings(redis_url=url, _env_file=None)
-        self.redis: Any = redis_client(settings, timeout_s=5)
+        self.redis: Any = redis_client(settings, timeout_s=DONE_S)
         self.lines: list[str] = []
 
     @contextmanager
@@ -81,7 +81,7 @@ class Overheard:
             thread.start()
             yield
             self.redis.client_kill_filter(_type="normal", skipme=False)
-            thread.join(10)
+            thread.join(DONE_S)
 
     def _listen(self, monitor: Any) -> None:
         with suppress(RedisError, OSError, ValueError):

@@ -154,7 +154,13 @@ def test_a_real_key_meets_the_simulator_only_when_that_is_asked_for(tmp_path: Pa
         assert not any("a key that costs money" in environment.values() for environment in seen)
 
 
-def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
+def ends_cleanly(stack: Stack, number: signal.Signals) -> bool:
+    """Whether one signal stops everything, and leaves nothing that would mislead the next command."""
+    stack.parts = psutil.Process(stack.process.pid).children(recursive=True)
+    return stack.stop(number) == 0 and not stack.living and not (stack.folder / ".nightdesk/running.env").exists()
+
+
+def test_a_part_that_dies_is_started_again_and_one_ctrl_c_stops_everything(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack:
         api, worker = stack.part("-m", "api"), stack.part("worker.cli", "worker")
 
@@ -163,20 +169,11 @@ def test_a_part_that_dies_is_started_again(tmp_path: Path) -> None:
 
         eventually(lambda: "api was ended by signal 9" in stack.told and "worker-1" in stack.told)
         eventually(lambda: answers(f"{stack.api}/healthz"), what="the API")
-        stack.parts = psutil.Process(stack.process.pid).children(recursive=True)
         body = {"model": "gemini-3.5-flash-lite", "input": PROMPT, "webhook_url": f"{stack.receiver}/hook"}
         job = stack.post("/v1/jobs", body)
         eventually(lambda: received(stack, job["id"]) == {"job.completed"}, what="the webhook")
 
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_one_signal_stops_everything_cleanly(tmp_path: Path, number: signal.Signals) -> None:
-    with Stack(tmp_path) as stack:
-        status = stack.stop(number)
-
-        assert status == 0
-        assert stack.living == []
-        assert not (tmp_path / ".nightdesk/running.env").exists()
+        assert ends_cleanly(stack, signal.SIGINT)
 
 
 def test_killed_it_takes_its_parts_along_and_starts_again_with_the_same_key(tmp_path: Path) -> None:
@@ -193,3 +190,5 @@ def test_killed_it_takes_its_parts_along_and_starts_again_with_the_same_key(tmp_
         assert again.key == key
         link = f"{again.api}/v1/jobs/{job['id']}"
         eventually(lambda: again.call(link)["status"] == "completed", within_s=START_S, what="the job of before")
+
+        assert ends_cleanly(again, signal.SIGTERM)
