@@ -8,6 +8,7 @@ from time import sleep
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 from google import genai
 from google.genai import _interactions as refused
@@ -58,6 +59,12 @@ def jobs(stack: Stack) -> list[dict[str, Any]]:
     answer = httpx2.get(f"{stack.url}/v1/jobs?limit=100", headers=stack.headers, timeout=PATIENCE_S)
     found: list[dict[str, Any]] = answer.json()["data"]
     return found
+
+
+def is_called(stack: Stack) -> bool:
+    """Whether somebody who has not hung up is connected to the API."""
+    calls = [one for one in psutil.net_connections("tcp") if one.laddr == ("127.0.0.1", stack.api_port)]
+    return any(one.status == psutil.CONN_ESTABLISHED for one in calls)
 
 
 def until_done(interactions: Any, interaction: Any) -> Any:
@@ -138,9 +145,15 @@ def test_two_equal_creates_at_the_same_time_are_two(interactions: Any, upstream:
 def test_a_create_whose_client_gave_up_is_taken_up_by_the_same_one_sent_later(
     interactions: Any, upstream: Control
 ) -> None:
-    prompt = "Impatient owls. [[sim: duration=15]]"
-    with pytest.raises(refused.APITimeoutError):
-        interactions.create(model=MODEL, input=prompt, timeout=0.5)
+    prompt = "Impatient owls. [[sim: duration=10000]]"
+
+    def is_bought() -> bool:
+        with pytest.raises(refused.APITimeoutError):
+            interactions.create(model=MODEL, input=prompt, timeout=1)
+        return upstream.created(prompt) > 0
+
+    eventually(is_bought, within_s=DONE_S, what="the run")
+    upstream.advance(10_000)
 
     interaction = interactions.create(model=MODEL, input=prompt)
     bought = upstream.posts(prompt)
@@ -148,6 +161,25 @@ def test_a_create_whose_client_gave_up_is_taken_up_by_the_same_one_sent_later(
 
     assert (interaction.status, bought) == ("completed", 1)
     assert another.id != interaction.id
+
+
+def test_a_create_whose_client_gave_up_before_it_was_read_is_not_bought_beside_the_next(
+    interactions: Any, upstream: Control, stack: Stack
+) -> None:
+    prompt = "Owls that wait for a process that stands still."
+    stack.kill("api", signal.SIGSTOP)
+    try:
+        with pytest.raises(refused.APITimeoutError):
+            interactions.create(model=MODEL, input=prompt, timeout=0.5)
+        with ThreadPoolExecutor() as pool:
+            again = pool.submit(interactions.create, model=MODEL, input=prompt)
+            eventually(lambda: is_called(stack), what="the second create")
+            stack.kill("api", signal.SIGCONT)
+    finally:
+        stack.kill("api", signal.SIGCONT)
+
+    assert again.result().status == "completed"
+    assert upstream.posts(prompt) == 1
 
 
 def test_a_create_held_by_a_killed_api_is_taken_up_by_the_next(stack: Stack, upstream: Control) -> None:
