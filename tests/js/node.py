@@ -39,7 +39,7 @@ def install() -> None:
         if subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(LOCK)], check=False).returncode:
             raise NoNodeError(f"no Node.js from {OLDEST} on is on PATH, and PyPI's could not be installed") from None
         npm = command("npm")
-    subprocess.run([npm, "ci", "--no-progress"], cwd=FOLDER, check=True)
+    subprocess.run([npm, "ci", "--no-progress", "--fetch-retries=5"], cwd=FOLDER, check=True)
 
 
 def main() -> None:
