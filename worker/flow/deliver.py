@@ -15,6 +15,7 @@ from worker.flow.receivers import Admitted
 from worker.flow.sending import BATCH, LOOK_AGAIN_S, MOST, Round, Sent
 from worker.models import Delivery
 from worker.retry import rung
+from worker.settings import SLOT_WAIT_S, Settings
 from worker.states import PING
 from worker.store import audit, deliveries, endpoints
 from worker.store.audit import Actor
@@ -23,14 +24,16 @@ from worker.telemetry import count, crashed, log, observe, tell
 from worker.webhooks import signing
 from worker.webhooks.reply import Reply, ReplyKind
 
-HELD_S = 2.0
-"""How long a claimed delivery waits for its host's turn: its claim must outlive the attempt."""
-
 RUN_S = 20.0
 GROUP_S = 0.02
 """How long a reply waits for company before it is recorded."""
 
 BUSY_S = 2.0
+
+
+def held_s(settings: Settings) -> float:
+    """How long a claimed delivery may wait for its host's turn: its claim must outlive the attempt that follows."""
+    return (settings.claim_deliver_s - settings.talk_deliver_s - SLOT_WAIT_S) * 2 / 3
 
 
 def run(context: Context) -> dict[str, int]:
@@ -88,9 +91,9 @@ def _look(context: Context, sending: Round) -> None:
 
 def _send(context: Context, sending: Round) -> None:
     """Send what is claimed as far as each share goes, and give back what has waited too long for it."""
-    late = []
+    late, most_s = [], held_s(context.settings)
     for sent in sending.take_held():
-        if monotonic() >= sent.since + HELD_S:
+        if monotonic() >= sent.since + most_s:
             late.append(sent)
         elif sending.has_room_for(sent.due):
             post = context.egress.post(sent.due.url, sent.due.body, sent.headers, sent_at=sent.at)

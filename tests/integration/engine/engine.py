@@ -148,7 +148,9 @@ class Engine:
         return cancel.run(self.context, job_id)
 
     def deliver(self) -> dict[str, int]:
-        return deliver.run(self.context)
+        """With time to wait for a host's turn, also while the machine stands still: nothing is put back for that."""
+        unhurried = self.context.settings.model_copy(update={"talk_deliver_s": 0.1})
+        return deliver.run(replace(self.context, settings=unhurried))
 
     def sweep(self, after_s: float = 1) -> None:
         """One tick, some time after the last."""

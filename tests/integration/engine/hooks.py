@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,6 +39,7 @@ class Hooks:
         self.got: list[Got] = []
         self.answers: defaultdict[str, list[Say]] = defaultdict(lambda: [Say()])
         self.held: dict[str, Event] = {}
+        self._lock = Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -75,11 +76,13 @@ class Hooks:
             def do_POST(self) -> None:
                 path = self.path.partition("?")[0]
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                hooks.got.append(Got(path, {name.lower(): value for name, value in self.headers.items()}, body))
-                answers = hooks.answers[path]
-                say = answers.pop(0) if len(answers) > 1 else answers[0]
+                got = Got(path, {name.lower(): value for name, value in self.headers.items()}, body)
+                with hooks._lock:
+                    hooks.got.append(got)
+                    answers = hooks.answers[path]
+                    say = answers.pop(0) if len(answers) > 1 else answers[0]
                 if path in hooks.held:
-                    hooks.held[path].wait(30)
+                    hooks.held[path].wait(120)
                 self.send_response(say.status)
                 for name, value in {"Content-Length": str(len(say.body)), **say.headers}.items():
                     self.send_header(name, value)
