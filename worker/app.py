@@ -27,14 +27,14 @@ BREAKER_S = 5.0
 FAILURES = (redis.RedisError, KombuError, OSError)
 
 
-def build(settings: Settings, *, sends: bool = False) -> Celery:
-    """The Celery app. One that `sends` gives up within SEND_TIMEOUT_S; a worker's must outlast its blocking pop.
+def build(settings: Settings, *, sends: bool = False, send_timeout_s: float = SEND_TIMEOUT_S) -> Celery:
+    """The Celery app. One that `sends` gives up within `send_timeout_s`; a worker's must outlast its blocking pop.
 
     Early acknowledgement, no prefetch, no result backend, no ETA: the row is the truth and a claim running out is the
     only redelivery. Task events stay on: without them the thread pool takes `concurrency` tasks a second at most.
     """
     app = Celery("nightdesk", broker=settings.redis_url.get_secret_value(), set_as_current=not sends)
-    timeout_s = SEND_TIMEOUT_S if sends else 5
+    timeout_s = send_timeout_s if sends else 5
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -89,9 +89,9 @@ def redis_client(settings: Settings, timeout_s: float = SEND_TIMEOUT_S) -> redis
 class Sender:
     """Sends wake-ups and notifications; after a failure a breaker stays open for BREAKER_S."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._app = build(settings, sends=True)
-        self._redis = redis_client(settings)
+    def __init__(self, settings: Settings, timeout_s: float = SEND_TIMEOUT_S) -> None:
+        self._app = build(settings, sends=True, send_timeout_s=timeout_s)
+        self._redis = redis_client(settings, timeout_s)
         self._lock = threading.Lock()
         self._producer: Producer | None = None
         self._closed_until = 0.0

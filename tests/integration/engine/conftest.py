@@ -12,6 +12,7 @@ from tests.integration.engine.engine import Clock, Engine
 from tests.integration.engine.hooks import Hooks
 from tests.lasting import KINDS, empty, lasting
 from worker import context as contexts
+from worker.app import Sender
 from worker.artifacts import Artifacts
 from worker.context import Context
 from worker.database import Database, upgrade
@@ -49,7 +50,10 @@ def shared(upstream: SimulatorServer, redis_url: str, tmp_path_factory: pytest.T
     upgrade(database)
     database.close()
     context = contexts.build(settings)
-    yield context
+    # What a moment without an answer of Redis does is a matter for the tests of that.
+    sender = Sender(settings, timeout_s=20)
+    yield replace(context, sender=sender)
+    sender.close()
     context.close()
 
 

@@ -262,7 +262,7 @@ def test_the_key_of_a_deleted_adoption_is_gone(engine: Engine) -> None:
 def test_of_two_that_adopt_the_same_interaction_at_once_one_has_it(engine: Engine, key: str | None) -> None:
     name, barrier = elsewhere(engine), Barrier(2)
     # Both have looked before either writes.
-    engine.between("gemini").after["get"] = lambda _: barrier.wait(10)
+    engine.between("gemini").after["get"] = lambda _: barrier.wait(30)
 
     def one() -> Accepted | Invalid:
         try:

@@ -1,5 +1,7 @@
 """Clocks: of a run, of the queue, of an open action, and what ends when one of them runs out."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.integration.engine.engine import AGENT, Engine
@@ -112,7 +114,7 @@ def test_a_job_that_waits_too_long_for_its_start_expires_and_nothing_is_spent(en
 
 
 def test_the_queues_clock_starts_when_a_scheduled_job_is_queued(engine: Engine) -> None:
-    run_at = engine.clock().replace(year=engine.clock().year + 1)
+    run_at = engine.clock() + timedelta(days=300)
     job_id = engine.submit(run_at=run_at.isoformat(), queue_timeout_seconds=100)
     engine.sweep(10_000)
     assert engine.status(job_id) == "scheduled"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_an_event_leaves_alone_who_is_being_asked_or_waits_to_be_stored(
     engine.pass_time(10)
     now = engine.clock()
     with engine.context.database.write() as session:
-        claims.polls(session, claim="c", now=now, until=now.replace(year=now.year + 1), limit=10)
+        claims.polls(session, claim="c", now=now, until=now + timedelta(days=300), limit=10)
     engine.change(seen, claim=None, ended_seen=True)
     before = row_of(engine, asked), row_of(engine, seen)
 
@@ -180,10 +181,10 @@ def test_an_event_that_races_the_answer_of_the_create_never_makes_an_orphan(
         (row,) = engine.interactions(job_id)
         barrier, stand = Barrier(2), engine.between("gemini")
         upstream_tells.listener = Listener(engine.context)
-        stand.after["get"] = lambda _, barrier=barrier: barrier.wait(10)
+        stand.after["get"] = lambda _, barrier=barrier: barrier.wait(30)
 
         def answer(job_id: str = job_id, token: str = row.token, name: str = name, barrier: Barrier = barrier) -> str:
-            barrier.wait(10)
+            barrier.wait(30)
             made = Attempt(job_id, token, Created(name, "in_progress"))
             return attempt.attach(engine.context, [made])[job_id]
 

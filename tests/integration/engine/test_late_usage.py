@@ -158,7 +158,7 @@ def test_of_several_workers_one_asks(engine: Engine) -> None:
     looks, gate = engine.count("get"), Barrier(3)
 
     def look() -> None:
-        gate.wait()
+        gate.wait(30)
         usage.look(engine.context)
 
     with ThreadPoolExecutor(3) as pool:

@@ -11,13 +11,17 @@ import pytest
 
 from tests.conftest import MakeSettings
 from tests.integration.engine.engine import Engine
+from tests.waiting import eventually
 from worker.app import DELIVER, POLL, START, Hint, Sender
 from worker.dev.redis import EmbeddedRedis
 from worker.flow import wake
 from worker.store import counters
 
-QUICK_S = 5.0
-"""Far more than the half second it may take, on a machine that others use too."""
+QUICK_S = 2.0
+"""More than the half second it may take, and less than the five that a worker's own connection waits."""
+
+PATIENT_S = 20.0
+"""For Redis's answers where there is one."""
 
 
 @pytest.fixture
@@ -38,11 +42,24 @@ def lonely(request: pytest.FixtureRequest, engine: Engine, silent: str) -> Itera
     sender.close()
 
 
-def test_a_submission_commits_and_answers_quickly(lonely: Engine) -> None:
-    began = monotonic()
-    jobs = [lonely.submit() for _ in range(20)]
+def quickest(act: Callable[[], object]) -> float:
+    """Seconds that it takes at best: a machine that stands still meanwhile says nothing."""
+    took_s = list[float]()
+    while len(took_s) < 5 and min(took_s, default=QUICK_S) >= QUICK_S:
+        began = monotonic()
+        act()
+        took_s.append(monotonic() - began)
+    return min(took_s)
 
-    assert monotonic() - began < QUICK_S
+
+def test_a_submission_commits_and_answers_quickly(lonely: Engine) -> None:
+    jobs = list[str]()
+
+    def submit() -> None:
+        """The breaker may be closed again by now."""
+        jobs.extend(lonely.submit() for _ in range(10))
+
+    assert quickest(submit) < QUICK_S
     assert {lonely.status(job_id) for job_id in jobs} == {"queued"}
 
 
@@ -116,7 +133,7 @@ def say_something(sender: Sender) -> int:
 
 
 def test_a_redis_that_dies_and_comes_back_is_found_again(mortal: EmbeddedRedis, make_settings: MakeSettings) -> None:
-    sender = Sender(make_settings(redis_url=mortal.url))
+    sender = Sender(make_settings(redis_url=mortal.url), PATIENT_S)
     assert say_something(sender) == 1
 
     mortal.stop()
@@ -130,14 +147,14 @@ def test_a_redis_that_dies_and_comes_back_is_found_again(mortal: EmbeddedRedis, 
 
 def test_a_redis_that_freezes_holds_nobody_up_for_long(mortal: EmbeddedRedis, make_settings: MakeSettings) -> None:
     sender = Sender(make_settings(redis_url=mortal.url))
-    assert say_something(sender) == 1
+    eventually(lambda: say_something(sender) == 1)
     assert mortal.process is not None
     os.kill(mortal.process.pid, signal.SIGSTOP)
-    began = monotonic()
+    said = list[int]()
 
-    assert say_something(sender) == 0
+    assert quickest(lambda: said.append(say_something(sender))) < QUICK_S
 
-    assert monotonic() - began < QUICK_S
+    assert set(said) == {0}
     os.kill(mortal.process.pid, signal.SIGCONT)
     sender.close()
 
@@ -145,7 +162,7 @@ def test_a_redis_that_freezes_holds_nobody_up_for_long(mortal: EmbeddedRedis, ma
 def test_when_redis_is_back_the_sweep_says_what_was_not_said(lonely: Engine, engine: Engine, redis_url: str) -> None:
     jobs = [lonely.submit() for _ in range(3)]
     settings = engine.context.settings
-    back = Sender(settings.model_copy(update={"redis_url": type(settings.redis_url)(redis_url)}))
+    back = Sender(settings.model_copy(update={"redis_url": type(settings.redis_url)(redis_url)}), PATIENT_S)
     engine.context = replace(engine.context, sender=back)
 
     engine.sweep(6)

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,8 @@ from worker import context as contexts
 from worker.app import START
 from worker.flow import claim, start
 from worker.flow.line import Line
-from worker.gemini.client import ProbeAnswer
+from worker.gemini.client import Created, ProbeAnswer
+from worker.gemini.request import CreateRequest
 from worker.tasks import Shares
 
 
@@ -34,30 +35,50 @@ def rounds(lively: Engine) -> Iterator[tuple[Line, ThreadPoolExecutor]]:
     lively.context.leaving.clear()
 
 
+def withheld(engine: Engine) -> Callable[[], None]:
+    """The first create takes effect, and is answered when the function is called that this gives back."""
+    gemini, held = engine.between("gemini"), list[tuple[Future[Created], Future[Created]]]()
+
+    def create(request: CreateRequest) -> Future[Created]:
+        made: Future[Created] = gemini.real.create(request)
+        if held:
+            return made
+        held.append((made, Future()))
+        return held[0][1]
+
+    def answer() -> None:
+        (made, promised), *_ = held
+        promised.set_result(made.result(30))
+
+    gemini.instead["create"] = create
+    return answer
+
+
 def test_a_slow_create_holds_up_nobody(lively: Engine, rounds: tuple[Line, ThreadPoolExecutor]) -> None:
     line, threads = rounds
-    lively.control.fault("create", kind="slow", delay_s=4, count=1)
+    answer = withheld(lively)
     slow = lively.submit()
     line.join(slow)
     running = threads.submit(start.run, lively.context, line)
-    eventually(lambda: lively.job(slow).sent_at, within_s=10)
+    eventually(lambda: lively.job(slow).sent_at)
 
     quick = lively.submit()
     assert not line.join(quick)
 
-    eventually(lambda: lively.status(quick) == "in_progress", within_s=3)
+    eventually(lambda: lively.status(quick) == "in_progress")
     assert lively.status(slow) == "starting"
-    assert running.result(30) == {quick: "started", slow: "started"}
+    answer()
+    assert running.result(60) == {quick: "started", slow: "started"}
 
 
 def test_what_nobody_foresaw_keeps_no_answer_from_being_recorded(
     lively: Engine, rounds: tuple[Line, ThreadPoolExecutor]
 ) -> None:
     line, threads = rounds
-    lively.control.fault("create", kind="slow", delay_s=1, count=1)
+    answer = withheld(lively)
     line.join(paid := lively.submit())
     running = threads.submit(start.run, lively.context, line)
-    eventually(lambda: lively.job(paid).sent_at, within_s=10)
+    eventually(lambda: lively.job(paid).sent_at)
 
     def fail(*_: object) -> None:
         raise KeyError("a bug")
@@ -65,8 +86,10 @@ def test_what_nobody_foresaw_keeps_no_answer_from_being_recorded(
     lively.between("database").before["write"] = fail
     line._context = lively.context
     line.join("job_x")
+    eventually(lambda: "write" in lively.context.database.calls)  # type: ignore[attr-defined]
+    answer()
 
-    assert running.result(30) == {paid: "started"}
+    assert running.result(60) == {paid: "started"}
 
 
 def test_a_job_that_the_catalog_chokes_on_stays_queued_alone(engine: Engine) -> None:
@@ -111,12 +134,12 @@ def test_a_line_is_served_however_few_threads_there_are(engine: Engine) -> None:
 
     def hold() -> str:
         inside.set()
-        go.wait(10)
+        go.wait(30)
         return "held"
 
     with ThreadPoolExecutor(1) as threads:
         holding = threads.submit(shares.run, START, hold)
-        inside.wait(10)
+        inside.wait(30)
         line.join(job_id := engine.submit())
         outcomes = shares.run(START, lambda: start.run(engine.context, line))
         go.set()
