@@ -13,6 +13,7 @@ import pytest
 from tests.integration.cli.lossy import Lossy
 from tests.stack import Stack
 from worker.cli import main
+from worker.dev.simulator import Control
 
 QUICK = {"NIGHTDESK_POLL_MODEL_START_S": "0.1", "NIGHTDESK_POLL_MODEL_CAP_S": "0.3"}
 
@@ -51,9 +52,10 @@ class Nightdesk:
 class Service:
     """A running service and its API, asked without the command line."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, simulator_url: str) -> None:
         self.url = url
         self.key = key
+        self.upstream = Control(simulator_url)
         self._client = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
     def get(self, path: str) -> Any:
@@ -77,7 +79,7 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all tests; a run of a model takes 0.2 s."""
     with Stack(tmp_path_factory.mktemp("service"), simulator={"speed": 10}, env=QUICK) as stack:
-        running = Service(stack.url, stack.key)
+        running = Service(stack.url, stack.key, stack.simulator_url)
         yield running
         running.close()
 

@@ -8,7 +8,6 @@ from threading import Thread
 import pytest
 
 from tests.integration.cli.conftest import Nightdesk
-from tests.stack import free_port
 from worker.cli.connection import Connection, Refused, Unreachable, access
 from worker.errors import NightdeskError, SettingsError
 
@@ -124,7 +123,7 @@ def test_a_refused_key_is_told_with_the_variable_to_set(nightdesk: Nightdesk) ->
 
 
 def test_a_service_that_is_not_there_is_told_with_what_starts_it(bare: Nightdesk) -> None:
-    bare.set(NIGHTDESK_URL=f"http://127.0.0.1:{free_port()}", NIGHTDESK_API_KEY="nd_mine")
+    bare.set(NIGHTDESK_URL="http://127.0.0.1:1", NIGHTDESK_API_KEY="nd_mine")
 
     ran = bare("jobs")
 
@@ -134,7 +133,7 @@ def test_a_service_that_is_not_there_is_told_with_what_starts_it(bare: Nightdesk
 
 @pytest.mark.usefixtures("bare_folder")
 def test_what_never_left_this_machine_is_not_in_doubt() -> None:
-    nobody = access({"NIGHTDESK_URL": f"http://127.0.0.1:{free_port()}", "NIGHTDESK_API_KEY": "nd_mine"})
+    nobody = access({"NIGHTDESK_URL": "http://127.0.0.1:1", "NIGHTDESK_API_KEY": "nd_mine"})
 
     with Connection(nobody) as connection, pytest.raises(Unreachable) as failed:
         connection.json("POST", "/v1/jobs", json={}, again_s=(0, 0))

@@ -4,26 +4,21 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.cli.conftest import Nightdesk, Service
-from tests.stack import free_port
 from tests.waiting import eventually
 from worker.cli.sheet import COLUMNS, USED
 
 REPORT = "# Owls"
+REFUSED = "http://127.0.0.1:1/hook"
+"""A receiver that is not there."""
 
 
 @pytest.fixture(scope="module")
-def refused() -> str:
-    """A receiver that nobody listens at."""
-    return f"http://127.0.0.1:{free_port()}/hook"
-
-
-@pytest.fixture(scope="module")
-def ended(service: Service, refused: str) -> str:
+def ended(service: Service) -> str:
     """The id of a completed job with a webhook that could not be delivered."""
     prompt = f"[[sim: text='{REPORT}']]"
-    body = {"model": "gemini-3.8-flash", "input": prompt, "metadata": {"team": "owls"}, "webhook_url": refused}
+    body = {"model": "gemini-3.8-flash", "input": prompt, "metadata": {"team": "owls"}, "webhook_url": REFUSED}
     job_id: str = service.post("/v1/jobs", body)["id"]
-    service.job(job_id, wait_s=20)
+    eventually(lambda: service.job(job_id)["status"] == "completed")
     return job_id
 
 
@@ -31,7 +26,7 @@ def ended(service: Service, refused: str) -> str:
 def running(nightdesk: Nightdesk, service: Service) -> Iterator[str]:
     """The id of a job that goes on for long."""
     job_id = nightdesk("submit", "[[sim: duration=6000]]").out.strip()
-    eventually(lambda: service.job(job_id)["status"] == "in_progress", within_s=10)
+    eventually(lambda: service.job(job_id)["status"] == "in_progress")
     yield job_id
     service.cancel(job_id)
 
@@ -80,9 +75,9 @@ def test_an_unknown_status_is_told(nightdesk: Nightdesk) -> None:
 
 
 def test_a_job_is_shown_with_its_deliveries_and_their_attempts(
-    nightdesk: Nightdesk, service: Service, ended: str, refused: str
+    nightdesk: Nightdesk, service: Service, ended: str
 ) -> None:
-    eventually(lambda: service.get(f"/v1/jobs/{ended}/deliveries")["data"][0]["attempt_count"], within_s=10)
+    eventually(lambda: service.get(f"/v1/jobs/{ended}/deliveries")["data"][0]["attempt_count"])
 
     shown = nightdesk("show", ended).out
 
@@ -90,7 +85,7 @@ def test_a_job_is_shown_with_its_deliveries_and_their_attempts(
     assert (facts["job"], facts["status"], facts["metadata"]) == (ended, "completed", "team=owls")
     assert facts["output"] == f"{len(REPORT)} characters: nightdesk show {ended} --report"
     assert facts["delivery"].startswith("job.completed pending")
-    assert facts["delivery"].endswith(refused)
+    assert facts["delivery"].endswith(REFUSED)
     assert "1. " in shown
     assert "connect" in shown
 
