@@ -99,7 +99,7 @@ class Wire:
 
     def send(self, head: bytes, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """The one answer to a request: status, headers in lower case, body."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(head + b"\r\n\r\n" + body)
             answer = b""
             while b"\r\n\r\n" not in answer and (chunk := connection.recv(65536)):

@@ -32,7 +32,7 @@ EXAMPLES = 8
 """Of each kind, valid and not, for each call."""
 
 DONE_S = 60.0
-CALL_S = 20.0
+CALL_S = 60.0
 CHECKS = [
     not_a_server_error,
     promised.status_code_conformance,
@@ -106,7 +106,7 @@ def operations(document: dict[str, Any]) -> dict[str, Operation]:
 
 
 def test_every_call_answers_as_documented(site: Site) -> None:
-    document = httpx2.get(f"{site.stack.url}/openapi.json").json()
+    document = httpx2.get(f"{site.stack.url}/openapi.json", timeout=60).json()
     found = operations(document)
     assert len(found) >= 30
 
@@ -118,7 +118,8 @@ def test_every_call_answers_as_documented(site: Site) -> None:
     }
 
     assert not failed, "\n".join(f"{call}:\n{told}" for call, told in failed.items())
-    assert httpx2.get(f"{site.stack.url}/readyz").json()["status"] == "ok"
+    # Redis has 0.3 s to answer.
+    eventually(lambda: httpx2.get(f"{site.stack.url}/readyz", timeout=60).json()["status"] == "ok")
 
 
 def modes(operation: Operation) -> list[GenerationMode]:

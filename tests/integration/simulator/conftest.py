@@ -65,7 +65,7 @@ def post(sim: SimulatorServer) -> Post:
         body: Any, *, version: str = "v1", method: str = "POST", path: str = "", **headers: str
     ) -> tuple[int, Any]:
         address = urlsplit(sim.url)
-        connection = HTTPConnection(address.hostname or "", address.port, timeout=10)
+        connection = HTTPConnection(address.hostname or "", address.port, timeout=60)
         try:
             data = body if isinstance(body, bytes) else orjson.dumps(body)
             connection.request(method, f"/{version}/interactions{path}", data, headers or {"x-goog-api-key": "any"})

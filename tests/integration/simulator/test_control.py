@@ -76,7 +76,7 @@ def test_a_waiting_foreground_create_is_answered_when_the_clock_moves(sim: Simul
     assert not answers
 
     sim.control.advance(31)
-    waiting.join(5)
+    waiting.join(60)
 
     assert answers[0].status == "completed"
 
@@ -93,7 +93,7 @@ def test_a_foreground_create_is_not_held_for_ever(sim: SimulatorServer, interact
     waiting.start()
     eventually(sim.control.interactions)
     sim.control.advance(61)
-    waiting.join(5)
+    waiting.join(60)
 
     assert (caught[0].status_code, error_of(caught[0])["code"]) == (504, "deadline_exceeded")
 

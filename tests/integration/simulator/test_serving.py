@@ -32,7 +32,7 @@ def start() -> Iterator[Start]:
     yield start
     for process in started:
         process.kill()
-        process.wait(5)
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -74,7 +74,7 @@ def test_sigkill_loses_nothing_that_was_answered(start: Start, tmp_path: Path) -
     with client_of(url) as client:
         made = [client.interactions.create(model=MODEL, input=f"x {n}", background=True).id for n in range(5)]
     process.send_signal(signal.SIGKILL)
-    process.wait(5)
+    process.wait(60)
     with journal.open("ab") as file:
         file.write(b'{"what": "record", "rec')
 
@@ -90,7 +90,7 @@ def test_sigterm_ends_the_process_cleanly_even_while_a_client_waits(start: Start
 
         process.send_signal(signal.SIGTERM)
 
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
         stream.close()
 
 
