@@ -53,6 +53,7 @@ async def holder(request: Request, token: str) -> Caller:
     desk: Desk = request.app.state.desk
     found = await _found(desk, token, address(request))
     request.state.project_id = found.project_id
+    desk.threads.enter(found.project_id)
     kind = rates.READ if request.method == "GET" else rates.SUBMIT
     request.state.rate = desk.rates.take(found.key_id, kind, monotonic())
     by = Actor(found.key_id, address(request), request_id(request))

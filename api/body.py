@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from api import bulk
 from api.bulk import Hold
 from api.errors import PayloadTooLarge
 from api.places import Places
+from api.threads import run_in_threadpool
 from worker.errors import MAX_FAULTS, BadRequest, Fault, Invalid, pointer_to
 
 LONG_NUMBER = re.compile(rb"\d{19}")

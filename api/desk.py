@@ -8,7 +8,6 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
 from api.gemini.owed import Owed
 from api.keyring import Keyring
@@ -19,6 +18,7 @@ from api.rates import Rates
 from api.readiness import Readiness
 from api.rounds import Rounds
 from api.strangers import Strangers
+from api.threads import Threads, run_in_threadpool
 from api.turn import Turn
 from api.waits import Watch
 from api.writer import Writer
@@ -47,6 +47,7 @@ class Desk:
     owed: Owed
     listener: Listener | None
     """None where upstream events are off."""
+    threads: Threads = field(default_factory=Threads)
     memo: Memo = field(default_factory=Memo)
     turn: Turn = field(default_factory=Turn)
     """Of bodies, and of what is asked for with all its parts."""

@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 
 from api import body, bulk, headers
 from api.auth import Caller
 from api.bulk import Hold
 from api.desk import Desk
 from api.errors import request_id
+from api.threads import run_in_threadpool
 from worker.errors import Fault, Invalid, NightdeskError
 from worker.flow.draft import Draft, prepare
 from worker.flow.submit import Accepted, Order, replay

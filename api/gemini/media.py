@@ -11,9 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from starlette.concurrency import run_in_threadpool
 
 from api.gemini.act import Act
+from api.threads import run_in_threadpool
 from worker.context import Context
 from worker.gemini.clean import entries
 from worker.gemini.media import KINDS, SKIPPED, is_inline

@@ -15,8 +15,8 @@ from functools import partial
 from typing import NamedTuple
 
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
+from api.threads import run_in_threadpool
 from worker import ids
 from worker.context import Context
 from worker.errors import Unavailable

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
 from api import submission
 from api.auth import Caller
@@ -22,6 +21,7 @@ from api.gemini.names import Name, Named
 from api.gemini.owed import Account
 from api.gemini.wish import Wish
 from api.stream import MEDIA_TYPE, EventStream
+from api.threads import run_in_threadpool
 from worker.errors import Conflict, NotFound
 from worker.flow import cancel, remove
 from worker.states import TERMINAL

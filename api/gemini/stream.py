@@ -8,8 +8,6 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-
 from api.auth import Caller
 from api.desk import Desk
 from api.gemini import act, media, resource, score
@@ -21,6 +19,7 @@ from api.gemini.score import Place
 from api.history import Reset
 from api.live import Start, Watcher
 from api.stream import HEARTBEAT
+from api.threads import run_in_threadpool
 from worker.errors import NightdeskError, NotFound, Unavailable
 from worker.states import Status
 

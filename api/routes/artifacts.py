@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
 from api import headers, mediatypes, ranges, view
 from api.auth import Reader
@@ -17,6 +16,7 @@ from api.desk import AtDesk, Desk
 from api.errors import RangeNotSatisfiable
 from api.ids import JobId
 from api.openapi import KEYED, Ok, answers, header
+from api.threads import run_in_threadpool
 from worker.errors import Fault, Gone, Invalid, NotFound
 
 router = APIRouter(tags=["artifacts"], default_response_class=Response)

@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Response
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
 from api import cursor, examples, schemas, view
 from api.auth import Postmaster, Reader
@@ -15,6 +14,7 @@ from api.desk import AtDesk
 from api.ids import DeliveryId, JobId
 from api.listing import Cursor, Limit
 from api.openapi import KEYED, Ok, answers
+from api.threads import run_in_threadpool
 from worker.document import stamp
 from worker.errors import BadRequest, Conflict, Invalid, NotFound
 from worker.flow import deliver

@@ -4,7 +4,6 @@ import asyncio
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import examples, schemas, view
 from api.auth import Author, Caller
@@ -12,6 +11,7 @@ from api.desk import AtDesk, Desk
 from api.errors import PayloadTooLarge
 from api.form import FIELD, FileForm
 from api.openapi import KEYED, Ok, answers
+from api.threads import run_in_threadpool
 from worker.document import stamp
 from worker.errors import BadRequest, Invalid
 from worker.flow import upload

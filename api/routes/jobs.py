@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
 from api import bodies, cursor, examples, headers, requests, schemas, submission, view
 from api.auth import Author, Reader
@@ -18,6 +17,7 @@ from api.openapi import IDEMPOTENCY_KEY, KEYED, PREFER, SPENDING, Ok, answers, p
 from api.openapi import body as documented_body
 from api.settled import until_settled
 from api.submission import Intake
+from api.threads import run_in_threadpool
 from worker.errors import BadRequest, Conflict, Fault, Gone, Invalid, NotFound
 from worker.flow import again, cancel, remove
 from worker.flow.draft import Draft

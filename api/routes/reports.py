@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
 from api import headers, mediatypes, page, report, view
 from api.auth import Reader
@@ -14,6 +13,7 @@ from api.desk import AtDesk, Desk
 from api.ids import JobId
 from api.openapi import KEYED, Ok, answers
 from api.report import Report
+from api.threads import run_in_threadpool
 from worker.errors import ArtifactStoreError, Conflict, Gone, NotFound
 
 router = APIRouter(tags=["jobs"], default_response_class=Response)

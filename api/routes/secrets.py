@@ -3,12 +3,12 @@
 from time import monotonic
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import examples, rates, schemas, view
 from api.auth import Postmaster
 from api.desk import AtDesk
 from api.openapi import KEYED, Ok, answers
+from api.threads import run_in_threadpool
 from worker.flow import secrets
 
 router = APIRouter(tags=["webhook secret"], default_response_class=Response)

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
-from starlette.concurrency import run_in_threadpool
 
 from api import bodies, body, cursor, endpoint, examples, schemas, view
 from api.auth import Postmaster, Reader
@@ -20,6 +19,7 @@ from api.listing import Cursor, Limit
 from api.openapi import KEYED, Ok, answers
 from api.openapi import body as documented_body
 from api.routes.deliveries import rendered
+from api.threads import run_in_threadpool
 from worker import document
 from worker.errors import BadRequest, Conflict, Invalid, NotFound
 from worker.flow import endpoints as flow

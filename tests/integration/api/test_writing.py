@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from api import writer as writing
+from api.threads import MOST, OF_PROJECT
 from api.writer import Writer
 from tests.integration.api.serving import Server
+from tests.waiting import eventually
 from worker.context import Context
 from worker.errors import IdempotencyReused, Invalid, Unavailable
 from worker.flow.draft import prepare
@@ -211,3 +214,20 @@ def test_an_order_whose_client_is_gone_is_written_all_the_same(sqlite_server: Se
     asyncio.run(run())
 
     assert is_stored(context, Accepted([one.drafts[0].job]))
+
+
+def test_while_one_project_s_requests_wait_for_the_database_others_are_answered(sqlite_server: Server) -> None:
+    busy, calm = sqlite_server.tenant(), sqlite_server.tenant()
+    change = {"url": "https://hooks.example/in"}
+    crowd = MOST + OF_PROJECT
+    with ThreadPoolExecutor(crowd) as clients:
+        with sqlite_server.context.database.write() as session:
+            # SQLite has one who writes: nobody else can until this block ends.
+            session.connection()
+            asked = [clients.submit(busy.post, "/v1/webhooks", change) for _ in range(crowd)]
+            eventually(lambda: sqlite_server.desk.threads.busy == OF_PROJECT)
+            answers = [calm.get("/v1/jobs").status_code, sqlite_server.client().get("/readyz").status_code]
+        statuses = {one.result().status_code for one in asked}
+
+    assert answers == [200, 200]
+    assert statuses == {201, 409}
