@@ -24,7 +24,7 @@ CALLS: dict[str, Call] = {
     "count in flight": lambda s, _: jobs.in_flight(s, factories.MODEL),
     "count waiting": lambda s, _: jobs.waiting(s),
     "claim deliveries": lambda s, now: deliveries.claim(
-        s, claim="c", now=now, until=now, limit=64, skip=deliveries.Skip({"x"})
+        s, claim="c", now=now, until=now, limit=64, skip=deliveries.Skip({("p", "x")})
     ),
     "prune jobs": lambda s, now: removals.old_jobs(s, now - timedelta(days=90), 500),
     "prune results": lambda s, now: results.expired(s, now, 500),

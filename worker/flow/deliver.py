@@ -68,7 +68,7 @@ def _answered(sending: Round) -> list[tuple[Sent, Reply]]:
         except Exception as error:  # noqa: BLE001 - recorded, and tried again when the claim runs out
             crashed("webhook.deliver", error, delivery_id=sent.due.id)
             continue
-        sending.note(sent.due.host, reply.kind)
+        sending.note(sent.due.lane, reply.kind)
         answered.append((sent, reply))
     sending.slow = set(sending.under_way)
     return answered
@@ -96,7 +96,8 @@ def _send(context: Context, sending: Round) -> None:
         if monotonic() >= sent.since + most_s:
             late.append(sent)
         elif sending.has_room_for(sent.due):
-            post = context.egress.post(sent.due.url, sent.due.body, sent.headers, sent_at=sent.at)
+            due = sent.due
+            post = context.egress.post(due.url, due.body, sent.headers, sent_at=sent.at, sender=due.project_id)
             sending.begin(context.loop.submit(post), sent)
         else:
             sending.hold(sent)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic, perf_counter
 
-from worker.store.deliveries import NOBODY, Due, Skip
+from worker.store.deliveries import NOBODY, Due, Lane, Skip
 from worker.webhooks.reply import Reply, ReplyKind
 
 BATCH = 64
@@ -24,7 +24,7 @@ A worker has four such rounds; with lookups and polls, they stay below the usual
 """
 
 PER_HOST = 8
-"""Deliveries to one host that may be under way here: a slow receiver delays nobody but itself."""
+"""Deliveries of a project to one host that may be under way here: a slow receiver delays nobody but itself."""
 
 AHEAD = 4 * PER_HOST
 """What a host that takes what it gets is given: so many at once are sent all the same, the others follow at once."""
@@ -54,15 +54,15 @@ class Round:
     """What one run has under way, what waits for its host's turn, and what came of the rest."""
 
     under_way: dict[Future[Reply], Sent] = field(default_factory=dict)
-    hosts: Counter[str] = field(default_factory=Counter)
+    lanes: Counter[Lane] = field(default_factory=Counter)
     projects: Counter[str] = field(default_factory=Counter)
-    """How many of those under way go to a host, and how many are a project's."""
+    """How many of those under way are a project's, and how many of these go to one host."""
 
     slow: set[Future[Reply]] = field(default_factory=set)
     """Those under way that had not answered when others had."""
 
     held: list[Sent] = field(default_factory=list)
-    awaited_hosts: set[str] = field(default_factory=set)
+    awaited_lanes: set[Lane] = field(default_factory=set)
     awaited_projects: set[str] = field(default_factory=set)
     """Whose share what is held waits for: at a host that has room, others need not wait for one project's."""
 
@@ -71,8 +71,8 @@ class Round:
     passed_over: Skip = NOBODY
     """Whom the last look took nothing for."""
 
-    failures: dict[str, int] = field(default_factory=dict)
-    """In a row, by host: who does nothing but fail must not take from others what it costs to be tried."""
+    failures: dict[Lane, int] = field(default_factory=dict)
+    """In a row: who does nothing but fail must not take from others what it costs to be tried."""
 
     tally: dict[str, int] = field(default_factory=lambda: {"delivered": 0, "failed": 0})
 
@@ -85,55 +85,55 @@ class Round:
     def begin(self, post: Future[Reply], sent: Sent) -> None:
         """This one is under way."""
         self.under_way[post] = sent
-        self.hosts[sent.due.host] += 1
+        self.lanes[sent.due.lane] += 1
         self.projects[sent.due.project_id] += 1
 
     def end(self, post: Future[Reply]) -> Sent:
         """This one is no longer."""
         sent = self.under_way.pop(post)
-        self.hosts[sent.due.host] -= 1
+        self.lanes[sent.due.lane] -= 1
         self.projects[sent.due.project_id] -= 1
         return sent
 
     def has_room_for(self, due: Due) -> bool:
         """Whether its host and its project have not their share under way."""
-        return self._has_room_at(due.host) and self.projects[due.project_id] < OF_PROJECT
+        return self._has_room_in(due.lane) and self.projects[due.project_id] < OF_PROJECT
 
     def hold(self, sent: Sent) -> None:
         """Keep this one until there is room for it."""
         self.held.append(sent)
-        if self._has_room_at(sent.due.host):
+        if self._has_room_in(sent.due.lane):
             self.awaited_projects.add(sent.due.project_id)
         else:
-            self.awaited_hosts.add(sent.due.host)
+            self.awaited_lanes.add(sent.due.lane)
 
     def take_held(self) -> list[Sent]:
         """All that was held, none of which is any more."""
         held, self.held = self.held, []
-        self.awaited_hosts, self.awaited_projects = set(), set()
+        self.awaited_lanes, self.awaited_projects = set(), set()
         return held
 
     def busy(self) -> Skip:
-        """Hosts and projects that have enough, under way or waiting here."""
-        hosts = {host for host in self.hosts if not self._has_room_at(host)}
+        """Those that have enough, under way or waiting here."""
+        lanes = {lane for lane in self.lanes if not self._has_room_in(lane)}
         projects = {project_id for project_id, number in self.projects.items() if number >= OF_PROJECT}
-        return Skip(hosts | self.awaited_hosts, projects | self.awaited_projects)
+        return Skip(lanes | self.awaited_lanes, projects | self.awaited_projects)
 
     def _is_anyone_free(self) -> bool:
         """Whether one that was passed over has room by now."""
         return any(set(passed) - set(busy) for passed, busy in zip(self.passed_over, self.busy(), strict=True))
 
-    def _has_room_at(self, host: str) -> bool:
-        return self.hosts[host] < self._share(host)
+    def _has_room_in(self, lane: Lane) -> bool:
+        return self.lanes[lane] < self._share(lane)
 
-    def _share(self, host: str) -> int:
-        failures = self.failures.get(host)
+    def _share(self, lane: Lane) -> int:
+        failures = self.failures.get(lane)
         if failures == 0:
             return AHEAD
         return PER_HOST if failures is None or failures < FAILS_AT else 1
 
-    def note(self, host: str, kind: ReplyKind) -> None:
+    def note(self, lane: Lane, kind: ReplyKind) -> None:
         """Count an attempt."""
         self.tally["delivered" if kind is ReplyKind.OK else "failed"] += 1
         if kind is not ReplyKind.BUSY:
-            self.failures[host] = 0 if kind is ReplyKind.OK else self.failures.get(host, 0) + 1
+            self.failures[lane] = 0 if kind is ReplyKind.OK else self.failures.get(lane, 0) + 1

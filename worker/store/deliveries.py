@@ -13,6 +13,9 @@ from worker.store import rows
 
 PENDING, DELIVERED, EXHAUSTED, HELD, CANCELLED = "pending", "delivered", "exhausted", "held", "cancelled"
 _TABLE = Delivery.__table__.c  # type: ignore[attr-defined]
+Lane = tuple[str, str]
+"""A project, and a host that it sends to: what others send there is not in its way."""
+
 MAX_LOGGED = 100
 """Attempts of one delivery that are kept: its owner may ask for another as often as he likes."""
 
@@ -61,15 +64,20 @@ class Due:
     body: bytes
 
     @property
+    def lane(self) -> Lane:
+        """Whose it is, and where it goes."""
+        return self.project_id, self.host
+
+    @property
     def tries(self) -> int:
         """Which attempt this is on its ladder, which begins anew at a replay."""
         return self.number - self.earlier
 
 
 class Skip(NamedTuple):
-    """Of whom nothing is claimed. Apart: a host may be named as another's project."""
+    """Of whom nothing is claimed."""
 
-    hosts: Collection[str] = ()
+    lanes: Collection[Lane] = ()
     projects: Collection[str] = ()
 
 
@@ -83,7 +91,7 @@ def claim(
     due = sa.select(col(Delivery.id)).where(
         sa.text("status = 'pending'"),
         col(Delivery.due_at) <= now,
-        col(Delivery.host).not_in(skip.hosts),
+        sa.tuple_(col(Delivery.project_id), col(Delivery.host)).not_in(skip.lanes),
         col(Delivery.project_id).not_in(skip.projects),
     )
     chosen = rows.once(due.order_by(col(Delivery.due_at)).limit(limit).with_for_update(skip_locked=True))

@@ -35,6 +35,7 @@ class Limits:
     total_s: float = 15.0
     slot_wait_s: float = 2.0
     per_host: int = 8
+    """For each sender."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -70,18 +71,25 @@ class Egress:
         await self._session.close()
         self._system.close()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, sent_at: datetime) -> Reply:
-        """Send `body` as it is and say what came back; `sent_at` is now: a `Retry-After` date counts from it."""
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, sent_at: datetime, sender: str = ""
+    ) -> Reply:
+        """Send `body` as it is and say what came back; `sent_at` is now: a `Retry-After` date counts from it.
+
+        What one sender has under way at a host holds up none of another.
+        """
         started = asyncio.get_running_loop().time()
-        reply = await self._outcome(url, body, headers, sent_at)
+        reply = await self._outcome(url, body, headers, sent_at, sender)
         return replace(reply, latency_ms=round((asyncio.get_running_loop().time() - started) * 1000))
 
-    async def _outcome(self, url: str, body: bytes, headers: Mapping[str, str], sent_at: datetime) -> Reply:
+    async def _outcome(
+        self, url: str, body: bytes, headers: Mapping[str, str], sent_at: datetime, sender: str
+    ) -> Reply:
         try:
             target = check_url(url, self._policy)
             if fault := headers_fault(headers):
                 return Reply(ReplyKind.REFUSED, detail=fault)
-            async with self._slots.hold(target.host) as is_held:
+            async with self._slots.hold((sender, target.host)) as is_held:
                 if not is_held:
                     return Reply(ReplyKind.BUSY, detail="too many attempts to this host are under way")
                 return await self._attempt(target, body, headers, sent_at)

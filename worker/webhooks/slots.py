@@ -1,10 +1,10 @@
-"""The cap on concurrent attempts for each host, so that a slow receiver delays nobody but itself.
+"""The cap on concurrent attempts in each lane, so that a slow receiver delays nobody but itself.
 
 Waiting is bounded: a caller holds a claim that runs out, and is told to come back instead.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 
@@ -15,17 +15,17 @@ class _Lane:
 
 
 class Slots:
-    """At most `per_host` attempts at once for each host; hosts without attempts take no memory."""
+    """At most `most` attempts at once in each lane, whatever names it; lanes without attempts take no memory."""
 
-    def __init__(self, per_host: int, wait_s: float | None) -> None:
-        self._per_host = per_host
+    def __init__(self, most: int, wait_s: float | None) -> None:
+        self._most = most
         self._wait_s = wait_s
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[Hashable, _Lane] = {}
 
     @asynccontextmanager
-    async def hold(self, host: str) -> AsyncIterator[bool]:
+    async def hold(self, name: Hashable) -> AsyncIterator[bool]:
         """Hold a slot; yields False if none became free within the wait."""
-        lane = self._lanes.setdefault(host, _Lane(self._per_host))
+        lane = self._lanes.setdefault(name, _Lane(self._most))
         lane.users += 1
         try:
             held = await self._acquire(lane)
@@ -37,7 +37,7 @@ class Slots:
         finally:
             lane.users -= 1
             if not lane.users:
-                del self._lanes[host]
+                del self._lanes[name]
 
     async def _acquire(self, lane: _Lane) -> bool:
         if not lane.free.locked():

@@ -72,6 +72,30 @@ def test_a_receiver_that_hangs_delays_nobody_else(endless: Engine, hooks: Hooks)
     assert len(claimed) <= BATCH
 
 
+def stranger(engine: Engine) -> str:
+    """Another project."""
+    with engine.context.database.write() as session:
+        secret = engine.context.vault.seal(signing.new_secret())
+        return projects.create_project(session, "strangers", sealed_secret=secret, now=engine.clock()).id
+
+
+def test_at_a_host_that_projects_share_none_waits_for_another_s(engine: Engine, hooks: Hooks) -> None:
+    engine.context = replace(engine.context, clock=contexts.utc_now)
+    many(engine, 2 * BATCH, hooks.url("/dead"), "127.0.0.1", stranger(engine))
+    many(engine, 30, hooks.url("/alive"), "127.0.0.1")
+    hooks.hold("/dead")
+
+    with ThreadPoolExecutor(1) as threads:
+        delivering = threads.submit(engine.deliver)
+        # Before an attempt at those who hang could time out.
+        eventually(lambda: len(hooks.of("/alive")) == 30, within_s=engine.context.settings.talk_deliver_s - 1)
+        engine.context.leaving.set()
+        hooks.held["/dead"].set()
+        delivering.result(60)
+
+    engine.context.leaving.clear()
+
+
 @contextmanager
 def silent() -> Iterator[tuple[int, Callable[[], None]]]:
     """A port on which connections are made and nobody answers, at every address of loopback; and how that ends."""
@@ -85,10 +109,7 @@ def test_many_receivers_that_hang_delay_nobody_else(endless: Engine, hooks: Hook
     engine = endless
     number, owner = (11, engine.project_id)
     if are_strangers:
-        with engine.context.database.write() as session:
-            secret = engine.context.vault.seal(signing.new_secret())
-            stranger = projects.create_project(session, "strangers", sealed_secret=secret, now=engine.clock())
-        number, owner = (60, stranger.id)
+        number, owner = (60, stranger(engine))
 
     with ThreadPoolExecutor(1) as threads, silent() as (port, hang_up):
         for host in range(2, 2 + number):
@@ -118,11 +139,11 @@ def test_a_host_that_only_fails_gets_one_attempt_at_a_time_and_one_that_takes_al
 
     assert room() == PER_HOST
     for kind in (ReplyKind.HTTP, ReplyKind.TIMEOUT, ReplyKind.BUSY, ReplyKind.HTTP, ReplyKind.CONNECT):
-        sending.note("dead", kind)
+        sending.note(sent[0].due.lane, kind)
     assert room() == PER_HOST
-    sending.note("dead", ReplyKind.HTTP)
+    sending.note(sent[0].due.lane, ReplyKind.HTTP)
     assert room() == 1
-    sending.note("dead", ReplyKind.OK)
+    sending.note(sent[0].due.lane, ReplyKind.OK)
     assert room() == AHEAD
 
 
@@ -141,10 +162,11 @@ def test_what_waits_for_one_project_s_share_keeps_no_other_from_its_host(engine:
     assert sending.take_held() == [second]
 
 
-def test_a_host_that_has_the_name_of_a_project_keeps_it_from_nothing(engine: Engine) -> None:
-    many(engine, 2, "http://127.0.0.1:9/in", "receiver")
+def test_who_has_enough_at_a_host_keeps_no_other_from_it(engine: Engine) -> None:
+    many(engine, 2, "http://127.0.0.1:9/in", "shared")
 
-    assert deliver._claim(engine.context, 1, deliveries.Skip(hosts={engine.project_id}))[0] == 1
+    assert deliver._claim(engine.context, 1, deliveries.Skip(lanes={("prj_other", "shared")}))[0] == 1
+    assert deliver._claim(engine.context, 1, deliveries.Skip(lanes={(engine.project_id, "shared")}))[0] == 0
     assert deliver._claim(engine.context, 1, deliveries.Skip(projects={engine.project_id}))[0] == 0
 
 

@@ -61,12 +61,13 @@ def test_two_senders_never_share_a_delivery(store: Store, job_id: str) -> None:
     assert set().union(*taken, store.write(claim)) == everyone
 
 
-def test_hosts_that_are_skipped_leave_the_room_to_others(store: Store, job_id: str) -> None:
+def test_lanes_that_are_skipped_leave_the_room_to_others(store: Store, job_id: str) -> None:
     for _ in range(5):
-        add(store, job_id, host="dead", due_at=NOW - timedelta(days=1))
-    other = add(store, job_id)
+        dead = add(store, job_id, host="dead", due_at=NOW - timedelta(days=1))
+    other, project_id = add(store, job_id), get(store, dead).project_id
+    skip = deliveries.Skip({("prj_other", "example.com"), (project_id, "dead")})
 
-    assert store.write(claim, limit=1, skip=deliveries.Skip({"dead"})) == [other]
+    assert store.write(claim, limit=1, skip=skip) == [other]
 
 
 def test_a_record_under_an_old_claim_changes_nothing(store: Store, job_id: str) -> None:

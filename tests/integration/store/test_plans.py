@@ -85,7 +85,7 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "ends of results": ("result_(1|pkey)", lambda s: results.ends(s, TURNS)),
     "due deliveries": (
         "ix_delivery_due",
-        lambda s: deliveries.claim(s, claim="c", now=NOW, until=UNTIL, limit=64, skip=deliveries.Skip({"dead"})),
+        lambda s: deliveries.claim(s, claim="c", now=NOW, until=UNTIL, limit=64, skip=deliveries.Skip({("p", "dead")})),
     ),
     "due count": ("ix_delivery_due", lambda s: deliveries.due_count(s, NOW, 1)),
     "old jobs": ("ix_job_finished", lambda s: removals.old_jobs(s, NOW - timedelta(days=300), 500)),
