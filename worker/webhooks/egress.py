@@ -19,7 +19,7 @@ from yarl import URL
 from worker.errors import AddressRefused
 from worker.webhooks.address import Policy, Target, check_url, vet
 from worker.webhooks.headers import headers_fault
-from worker.webhooks.lookup import PinnedResolver, Resolver, SystemResolver, pinned
+from worker.webhooks.lookup import PinnedResolver, Resolver, SystemResolver, asked_by, pinned
 from worker.webhooks.reply import Reply, ReplyKind, ResolveError, answered, failed, retry_after_s
 from worker.webhooks.slots import Slots
 
@@ -79,7 +79,8 @@ class Egress:
         What one sender has under way at a host holds up none of another.
         """
         started = asyncio.get_running_loop().time()
-        reply = await self._outcome(url, body, headers, sent_at, sender)
+        with asked_by(sender):
+            reply = await self._outcome(url, body, headers, sent_at, sender)
         return replace(reply, latency_ms=round((asyncio.get_running_loop().time() - started) * 1000))
 
     async def _outcome(

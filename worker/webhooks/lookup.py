@@ -1,7 +1,8 @@
 """Names and addresses: the lookup before an attempt, and the pin that makes aiohttp connect to nothing else.
 
-Lookups run on threads of their own, one for each name and a few for each zone at a time: the system's resolver gives up
-only after ten seconds and more, and whoever has a zone that does not answer can make any number of names in it.
+Lookups run on threads of their own, of each sender one for each name, a few for each zone, and half of all at a time:
+the system's resolver gives up only after ten seconds and more, and whoever has zones that do not answer can make any
+number of names in them.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from worker.webhooks.slots import Slots
 
-THREADS, OF_ZONE = 128, 8
+THREADS, OF_SENDER, OF_ZONE = 128, 64, 8
 """The threads exist only while lookups hang."""
 
 SHARED = frozenset({"ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "mil", "ne", "net", "nom", "or", "org"})
@@ -53,12 +54,14 @@ class SystemResolver:
         self._find = find
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook-lookup")
         self._free = asyncio.Semaphore(THREADS)
+        self._senders = Slots(OF_SENDER, wait_s=None)
         self._zones = Slots(OF_ZONE, wait_s=None)
-        self._lookups: dict[str, _Lookup] = {}
+        self._lookups: dict[tuple[str, str], _Lookup] = {}
 
     async def __call__(self, host: str) -> Sequence[str]:
-        """Return every address of the name; callers who ask for it at the same time share one lookup."""
-        lookup = self._lookups.get(host) or self._begin(host)
+        """Return every address of the name; a sender's posts that ask for it at the same time share one lookup."""
+        name = (_sender.get(), host)
+        lookup = self._lookups.get(name) or self._begin(name)
         lookup.waiters += 1
         try:
             return await asyncio.shield(lookup.task)
@@ -66,7 +69,7 @@ class SystemResolver:
             lookup.waiters -= 1
             if not lookup.waiters and not lookup.begun.is_set():
                 # In line it would only hold up those who come later.
-                self._forget(host, lookup.task)
+                self._forget(name, lookup.task)
                 lookup.task.cancel()
 
     def close(self) -> None:
@@ -75,26 +78,26 @@ class SystemResolver:
             lookup.task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, host: str) -> _Lookup:
+    def _begin(self, name: tuple[str, str]) -> _Lookup:
         begun = asyncio.Event()
-        lookup = _Lookup(asyncio.create_task(self._look(host, begun)), begun)
-        self._lookups[host] = lookup
-        lookup.task.add_done_callback(lambda done: self._ended(host, done))
+        lookup = _Lookup(asyncio.create_task(self._look(*name, begun)), begun)
+        self._lookups[name] = lookup
+        lookup.task.add_done_callback(lambda done: self._ended(name, done))
         return lookup
 
-    async def _look(self, host: str, begun: asyncio.Event) -> list[str]:
-        async with self._zones.hold(zone(host)), self._free:
+    async def _look(self, sender: str, host: str, begun: asyncio.Event) -> list[str]:
+        async with self._zones.hold((sender, zone(host))), self._senders.hold(sender), self._free:
             begun.set()
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, host)
 
-    def _ended(self, host: str, task: asyncio.Task[list[str]]) -> None:
-        self._forget(host, task)
+    def _ended(self, name: tuple[str, str], task: asyncio.Task[list[str]]) -> None:
+        self._forget(name, task)
         if not task.cancelled():
             task.exception()  # seen, although every caller may have given up
 
-    def _forget(self, host: str, task: asyncio.Task[list[str]]) -> None:
-        if host in self._lookups and self._lookups[host].task is task:
-            del self._lookups[host]
+    def _forget(self, name: tuple[str, str], task: asyncio.Task[list[str]]) -> None:
+        if name in self._lookups and self._lookups[name].task is task:
+            del self._lookups[name]
 
 
 def zone(host: str) -> str:
@@ -133,6 +136,17 @@ def pinned(host: str, addresses: tuple[str, ...]) -> Iterator[None]:
         _pin.reset(token)
 
 
+@contextmanager
+def asked_by(sender: str) -> Iterator[None]:
+    """Let this task's lookups be those of this sender."""
+    token = _sender.set(sender)
+    try:
+        yield
+    finally:
+        _sender.reset(token)
+
+
+_sender: ContextVar[str] = ContextVar("sender", default="")
 _pin: ContextVar[tuple[str, tuple[str, ...]]] = ContextVar("pinned addresses", default=("", ()))
 
 

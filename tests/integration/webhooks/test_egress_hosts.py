@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.integration.webhooks.listener import (
     listening,
     post,
 )
-from worker.webhooks.lookup import OF_ZONE, SystemResolver, zone
+from worker.webhooks.lookup import OF_SENDER, OF_ZONE, THREADS, SystemResolver, zone
 from worker.webhooks.reply import Reply, ReplyKind
 
 pytestmark = pytest.mark.anyio
@@ -155,6 +156,35 @@ async def test_a_zone_that_does_not_answer_delays_no_other_however_many_names_it
 
     assert left == OF_ZONE
     assert len([name for name in lookups if name.endswith("stuck.example")]) == OF_ZONE
+
+
+async def test_zones_that_do_not_answer_delay_no_other_sender_s_names_however_many_there_are() -> None:
+    answer = threading.Event()
+    lookups: list[str] = []
+
+    def find(host: str) -> list[str]:
+        lookups.append(host)
+        if host.startswith("stuck"):
+            answer.wait(60)
+        return ["127.0.0.1"]
+
+    resolver = SystemResolver(find)
+    async with listening(answering(OK)) as fast, egress(resolver=resolver) as out:
+
+        async def send(host: str, sender: str) -> Reply:
+            url = f"http://{host}:{fast.port}/"
+            return await out.post(url, b"{}", {}, sent_at=datetime.now(UTC), sender=sender)
+
+        names = [f"stuck.of{number}.example" for number in range(2 * THREADS)]
+        stuck = [asyncio.create_task(send(name, "prj_busy")) for name in (*names, "shared.example")]
+        await asyncio.sleep(0)
+        replies = [await send(host, "prj_calm") for host in ("fast.example", "shared.example")]
+        await cancelled(stuck)
+        answer.set()
+        resolver.close()
+
+    assert [reply.kind for reply in replies] == [ReplyKind.OK] * 2
+    assert len([name for name in lookups if name.startswith("stuck")]) == OF_SENDER
 
 
 async def test_a_name_that_nobody_waits_for_any_more_can_be_asked_for_again() -> None:
