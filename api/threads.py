@@ -26,8 +26,8 @@ MOST, OF_PROJECT = 40, 16
 class _Share:
     """What one project has of them."""
 
-    mine: Semaphore
-    everybody_s: CapacityLimiter
+    of_project: Semaphore
+    of_all: CapacityLimiter
 
 
 _SHARE: ContextVar[_Share | None] = ContextVar("share", default=None)
@@ -55,5 +55,5 @@ async def run_in_threadpool(func: Callable[P, T], *args: P.args, **kwargs: P.kwa
     share = _SHARE.get()
     if share is None:
         return await concurrency.run_in_threadpool(func, *args, **kwargs)
-    async with share.mine:
-        return await to_thread.run_sync(partial(func, *args, **kwargs), limiter=share.everybody_s)
+    async with share.of_project:
+        return await to_thread.run_sync(partial(func, *args, **kwargs), limiter=share.of_all)
