@@ -155,8 +155,8 @@ ABOUT_ENDPOINT: dict[str, str] = {
     "url": "Where the events are sent: https, to a public address.",
     "events": "Which events; by default all of them.",
     "description": "For people.",
-    "headers": "Up to 20 header fields to be sent, too. Their values are kept encrypted and not shown again; in a "
-    "change, all of them are replaced.",
+    "headers": "Up to 20 header fields to be sent, too. Their values are kept encrypted and shown with the secret "
+    "only; in a change, all of them are replaced.",
     "enabled": "A disabled endpoint's events are held for 30 days, and sent when it is enabled.",
     "since": "RFC 3339 with its zone: deliveries made before stay as they are.",
 }

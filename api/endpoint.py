@@ -20,7 +20,7 @@ class WebhookEndpoint(BaseModel):
     url: str
     description: str | None
     events: list[str] | None = Field(description="Null: all of them.")
-    header_names: list[str] = Field(description="What is sent beside ours; the values are not shown again.")
+    header_names: list[str] = Field(description="What is sent beside ours; the values are shown with the secret only.")
     enabled: bool
     disabled_at: datetime | None
     disabled_reason: Annotated[
@@ -32,7 +32,7 @@ class WebhookEndpoint(BaseModel):
 
 
 class NewWebhookEndpoint(WebhookEndpoint):
-    """An endpoint with what is shown this once."""
+    """An endpoint with what is shown when it is made and when its secret is replaced, and never else."""
 
     secret: str = Field(description="Signs its deliveries (Standard Webhooks).")
     headers: dict[str, str]

@@ -124,7 +124,11 @@ async def delete_webhook(who: Postmaster, endpoint_id: EndpointId, desk: AtDesk)
     f"{ONE}/rotate-secret",
     summary="Replace the secret of a webhook endpoint",
     responses=answers(
-        Ok(about="The endpoint with its new secret.", schema=endpoint.NewWebhookEndpoint, example=endpoint.CREATED),
+        Ok(
+            about="The endpoint with its new secret, and its header values.",
+            schema=endpoint.NewWebhookEndpoint,
+            example=endpoint.CREATED,
+        ),
         fails=(*KEYED, NotFound),
     ),
 )
