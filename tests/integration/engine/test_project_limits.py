@@ -1,11 +1,11 @@
 """Limits of one project: nothing of an order beyond them is written, and what waits lets other projects pass."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.integration.engine.engine import Engine
+from tests.integration.engine.test_quota import on_the_next_day
 from worker.errors import QuotaExceeded
 from worker.flow import limits, remove, submit, wake
 from worker.flow.backlog import Backlog
@@ -81,7 +81,7 @@ def test_what_waits_for_its_time_or_for_another_job_counts_as_waiting(engine: En
 
 
 def test_a_batch_counts_as_its_jobs_each_day(engine: Engine) -> None:
-    engine.pass_time((datetime(2027, 3, 1, 9, 0, tzinfo=UTC) - engine.clock()).total_seconds())
+    on_the_next_day(engine, 9)
     engine.set(max_jobs_per_day=5)
     take(engine, 3)
 

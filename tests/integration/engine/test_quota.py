@@ -1,6 +1,6 @@
 """The quota of tokens: a day of UTC, whole orders, nothing half done, and summed up now and then only."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from time import monotonic
 
 import pytest
@@ -23,12 +23,15 @@ def use(engine: Engine) -> int:
     return int(entry.total_tokens)
 
 
-def at(engine: Engine, moment: datetime) -> None:
+def on_the_next_day(engine: Engine, hour: int, minute: int = 0, second: int = 0) -> datetime:
+    """Let it be this time of the next day of UTC."""
+    moment = datetime.combine(engine.clock().date() + timedelta(days=1), time(hour, minute, second), tzinfo=UTC)
     engine.pass_time((moment - engine.clock()).total_seconds())
+    return moment
 
 
 def test_nothing_of_an_order_over_the_quota_is_written(engine: Engine) -> None:
-    at(engine, datetime(2027, 3, 1, 9, 0, tzinfo=UTC))
+    on_the_next_day(engine, 9)
     engine.set(max_tokens_per_day=use(engine))
 
     with pytest.raises(QuotaExceeded) as refused:
@@ -40,20 +43,20 @@ def test_nothing_of_an_order_over_the_quota_is_written(engine: Engine) -> None:
 
 
 def test_an_answer_to_function_calls_waits_for_the_next_day_too(engine: Engine) -> None:
-    at(engine, datetime(2027, 3, 1, 9, 0, tzinfo=UTC))
+    on_the_next_day(engine, 9)
     job_id = asking(engine)
     engine.set(max_tokens_per_day=1)
     with pytest.raises(QuotaExceeded):
         answer(engine, job_id, key="k")
     assert engine.status(job_id) == "requires_action"
 
-    at(engine, datetime(2027, 3, 2, 0, 0, tzinfo=UTC))
+    on_the_next_day(engine, 0)
 
     assert answer(engine, job_id, key="k").jobs[0].status == "queued"
 
 
 def test_the_next_day_begins_at_midnight_in_utc(engine: Engine) -> None:
-    at(engine, datetime(2027, 3, 1, 23, 59, 40, tzinfo=UTC))
+    on_the_next_day(engine, 23, 59, 40)
     engine.set(max_tokens_per_day=use(engine))
     with pytest.raises(QuotaExceeded) as refused:
         engine.submit()
@@ -65,13 +68,13 @@ def test_the_next_day_begins_at_midnight_in_utc(engine: Engine) -> None:
 
 
 def test_usage_that_came_late_counts_for_the_day_of_its_end(engine: Engine) -> None:
-    at(engine, datetime(2027, 3, 1, 23, 59, 40, tzinfo=UTC))
+    day = on_the_next_day(engine, 23, 59, 40).date()
     job_id = engine.started()
     engine.finish(job_id, usage_late_s=60)
     engine.poll()
     engine.poll(100)
     (entry,) = engine.rows(UsageEntry, job_id)
-    assert entry.at.day == 1
+    assert entry.at.date() == day
 
     engine.set(max_tokens_per_day=1)
 
