@@ -68,14 +68,17 @@ def test_each_end_has_its_event_or_none(
     sim: SimulatorServer, interactions: Any, hooks: Hooks, status: str, told: str | None
 ) -> None:
     create(interactions, hooks, f"x [[sim: duration=0.05 status={status}]]")
-    last = create(interactions, hooks, "x [[sim: duration=0.2]]")
+    eventually(lambda: [run["status"] for run in sim.control.interactions()] == [status], what="the end")
+    if told:
+        eventually(lambda: hooks.got, what="the event")
+    last = create(interactions, hooks, "x [[sim: duration=0.05]]")
 
     eventually(lambda: any(got.json["data"]["id"] == last for got in hooks.got), what="the last event")
 
     others = [got.json for got in hooks.got if got.json["data"]["id"] != last]
     assert [event["type"] for event in others] == ([told] if told else [])
     assert all("error_code" in event["data"] for event in others if status == "failed")
-    assert sim.control.events()["delivered"] == len(hooks.got)
+    eventually(lambda: sim.control.events() == {"delivered": len(hooks.got)}, what="the count")
 
 
 def test_a_cancelled_run_and_one_ended_by_hand_are_told(sim: SimulatorServer, interactions: Any, hooks: Hooks) -> None:
