@@ -31,7 +31,7 @@ class Bench:
         self.started: dict[str, list[int]] = {}
         self.ended: list[str] = []
 
-    def add(self, name: str, code: str, *, rank: int = 0, stop_s: float = 10, ready_word: str = "") -> None:
+    def add(self, name: str, code: str, *, rank: int = 0, stop_s: float = PATIENCE_S, ready_word: str = "") -> None:
         """Start a part; with a word it is ready once it has written that."""
         log = Log(self.folder / f"{name}.log")
 
