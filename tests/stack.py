@@ -4,16 +4,19 @@ For benchmarks and proofs under fire. It ends only what it started, and nothing 
 Use it from the main thread: Linux takes the end of the thread that spawned a process for the end of its parent.
 """
 
+import fcntl
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -52,16 +55,30 @@ run(Options(**options))
 """
 
 
-_given = deque[int](maxlen=100)
+SHARES = 20
+
+_given = deque[int](maxlen=50)
 """Between the choice of a port and its server's start nothing is to be seen there."""
 
 
+@cache
+def _share() -> tuple[range, int]:
+    """Ports that this process alone draws from, so that a server started again finds its own free; and their lock."""
+    for number in range(SHARES):
+        path = Path(tempfile.gettempdir()) / f"nightdesk-tests-{os.getuid()}-{number}.lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return PORTS[number::SHARES], lock
+        os.close(lock)
+    raise AssertionError(f"{SHARES} processes run tests already")
+
+
 def free_port() -> int:
-    """A TCP port on loopback that nobody has just now, and that no other test of this run is given."""
-    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    """A TCP port on loopback that nobody has just now, and that no other test on this machine is given."""
+    ports, _ = _share()
     while True:
-        port = secrets.choice(PORTS[share::shares])
+        port = secrets.choice(ports)
         if port in _given:
             continue
         with socket.socket() as probe, suppress(OSError):
