@@ -23,6 +23,8 @@ HOLD_S = 4.0
 """The client asks five times, so that a run may take about half a minute."""
 
 DONE_S = 120.0
+SPEED = 10
+"""A run that is to last 10,000 s lasts 1,000 by the upstream's clock."""
 WEATHER = {
     "type": "function",
     "name": "get_weather",
@@ -34,7 +36,7 @@ WEATHER = {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     env = transcript.ENV | {"NIGHTDESK_HOLD_S": str(HOLD_S), "NIGHTDESK_POLL_AGENT_START_S": "0.5"}
-    with Stack(tmp_path_factory.mktemp("door"), simulator={"speed": 10}, env=env) as running:
+    with Stack(tmp_path_factory.mktemp("door"), simulator={"speed": SPEED}, env=env) as running:
         yield running
 
 
@@ -230,7 +232,7 @@ def test_a_run_is_told_while_it_runs_and_goes_on_where_a_stream_was_left(interac
     stream = interactions.create(model=MODEL, input=prompt, background=True, stream=True)
     seen = [next(stream)]
     eventually(lambda: upstream.created(prompt), within_s=DONE_S)
-    upstream.advance(5_000)
+    upstream.advance(10_000 / SPEED / 2)
     while seen[-1].event_type != "step.delta" or seen[-1].delta.type != "text":
         seen.append(next(stream))
     name = seen[0].interaction.id
