@@ -169,8 +169,9 @@ def in_flight_of(session: Session, project_ids: Collection[str]) -> dict[str, in
 def waiting(session: Session, project_id: str | None = None) -> int:
     """How many jobs have yet to be started, whatever each of them waits for, of one project or of all."""
     number = 0
-    # Apart, because each has its own small index.
-    for conditions in ((sa.text(STARTABLE),), (sa.text(SWEPT), col(Job.status) == Status.SCHEDULED)):
+    # Apart, because each has its own small index; SQLite takes that of `due_at` only where something is asked of it.
+    due_whenever = sa.or_(col(Job.due_at).is_(None), col(Job.due_at).is_not(None))
+    for conditions in ((sa.text(STARTABLE),), (sa.text(SWEPT), col(Job.status) == Status.SCHEDULED, due_whenever)):
         statement = sa.select(sa.func.count()).select_from(Job).where(*conditions)
         if project_id is not None:
             statement = statement.where(col(Job.project_id) == project_id)
