@@ -32,7 +32,8 @@ class Filters:
     @property
     def are_sought(self) -> bool:
         """Whether no index leads to what they ask for: jobs are looked at one after another."""
-        return bool(self.kind or self.priority is not None or self.metadata or self.labels)
+        is_any = bool(self.kind or self.priority is not None or self.metadata or self.labels)
+        return is_any or len(set(self.statuses)) > 1
 
 
 def get(session: Session, job_id: str, project_id: str | None = None) -> Job | None:
@@ -71,7 +72,9 @@ def several(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
 
 def page(session: Session, project_id: str, filters: Filters, *, before: str | None, limit: int) -> list[Job]:
     """Up to `limit` jobs of a project, newest first, older than the job `before`."""
-    statement = sa.select(Job).where(col(Job.project_id) == project_id, *_conditions(filters))
+    # A conversation is short: put so that no index offers it, a walk along all that the project has is not chosen.
+    whose = col(Job.project_id) if filters.conversation_id is None else sa.func.coalesce(col(Job.project_id), "")
+    statement = sa.select(Job).where(whose == project_id, *_conditions(filters))
     if before:
         statement = statement.where(col(Job.id) < before)
     return list(session.scalars(statement.order_by(col(Job.id).desc()).limit(limit)))

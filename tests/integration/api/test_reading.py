@@ -172,7 +172,8 @@ def test_filters_narrow_the_list(tenant: Tenant, query: dict[str, Any], expected
 def test_what_walks_over_a_project_s_rows_waits_for_its_turn_and_nothing_else_does(sqlite_server: Server) -> None:
     busy, calm = sqlite_server.tenant(), sqlite_server.tenant()
     job_id, turns = busy.submit()["id"], sqlite_server.desk.walks[busy.project_id].places
-    walks = ("/v1/jobs?metadata[a]=b", "/v1/jobs?agent=a", "/v1/usage", "/v1/audit", f"/v1/conversations/{job_id}")
+    lists = ("/v1/jobs?metadata[a]=b", "/v1/jobs?agent=a", "/v1/jobs?status=failed&status=expired")
+    walks = (*lists, "/v1/usage", "/v1/audit", f"/v1/conversations/{job_id}")
     quick = ("/v1/jobs", "/v1/jobs?status=queued", f"/v1/jobs?conversation={job_id}", f"/v1/jobs/{job_id}")
     calm_id = calm.submit()["id"]
 

@@ -49,6 +49,10 @@ def _audit(session: Session) -> object:
     return audit.page(session, "p", audit.Filters(), before="aud_x", limit=20)
 
 
+def _listed(session: Session, **filters: Any) -> object:
+    return jobs.page(session, "p", jobs.Filters(**filters), before="job_y", limit=20)
+
+
 CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "polls": ("ix_job_poll", lambda s: claims.polls(s, claim="c", now=NOW, until=UNTIL, limit=500)),
     "next poll": ("ix_job_poll", claims.next_poll),
@@ -79,6 +83,11 @@ CALLS: dict[str, tuple[str, Callable[[Session], Any]]] = {
     "outwaited": ("ix_job_sweep", lambda s: conversations.outwaited(s, NOW, 500)),
     "untold": ("ix_job_sweep", lambda s: conversations.untold(s, NOW, "kept until", 500)),
     "conversation": ("ix_job_conversation", lambda s: conversations.summary(s, "p", "job_x")),
+    "jobs of a conversation": ("ix_job_conversation", lambda s: _listed(s, conversation_id="job_x")),
+    "ended jobs of a conversation": (
+        "ix_job_conversation",
+        lambda s: _listed(s, conversation_id="job_x", statuses=["completed", "failed"]),
+    ),
     "thread": ("ix_job_conversation", lambda s: conversations.page(s, "p", "job_x", after="job_y", limit=20)),
     "requests": ("job_input_(1|pkey)", lambda s: jobs.bodies(s, TURNS)),
     "outcomes": ("result_(1|pkey)", lambda s: conversations.outcomes(s, TURNS, 1000)),
