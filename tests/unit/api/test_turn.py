@@ -91,3 +91,18 @@ def test_who_goes_away_before_its_turn_holds_up_nobody() -> None:
         return await asyncio.wait_for(turn.take("prj_3", lambda: "done"), 30)
 
     assert asyncio.run(crowd()) == "done"
+
+
+def test_who_goes_away_just_when_its_turn_has_come_passes_it_on() -> None:
+    async def crowd() -> str:
+        turn = Turn()
+        await turn._come("prj_1")
+        gone = asyncio.create_task(turn.take("prj_2", lambda: "never"))
+        await asyncio.sleep(0)
+        turn._pass_on()
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert gone.cancelled()
+        return await asyncio.wait_for(turn.take("prj_3", lambda: "done"), 30)
+
+    assert asyncio.run(crowd()) == "done"
