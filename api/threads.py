@@ -18,8 +18,8 @@ from starlette import concurrency
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MOST, OF_PROJECT = 40, 16
-"""Fewer than a process has connections to PostgreSQL, so that they are no project's alone either."""
+MOST, OF_PROJECT = 40, 12
+"""Of one project fewer than a process has connections, beside what it does in its turn: those are for others, too."""
 
 
 @dataclass(frozen=True, slots=True)

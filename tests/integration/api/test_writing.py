@@ -1,6 +1,7 @@
 """Group commit: many orders in one transaction, none lost and none spoilt by another."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -11,9 +12,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from api import writer as writing
-from api.threads import MOST, OF_PROJECT
+from api.threads import MOST, OF_PROJECT, Threads, run_in_threadpool
 from api.writer import Writer
-from tests.integration.api.serving import Server
+from tests.integration.api.serving import Server, Tenant
 from tests.waiting import eventually
 from worker.context import Context
 from worker.errors import IdempotencyReused, Invalid, Unavailable
@@ -231,3 +232,28 @@ def test_while_one_project_s_requests_wait_for_the_database_others_are_answered(
 
     assert answers == [200, 200]
     assert statuses == {201, 409}
+
+
+def test_one_project_s_reads_leave_connections_to_others(server: Server, tenant: Tenant) -> None:
+    begun, ended = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        with server.context.database.read() as session:
+            session.connection()
+            begun.release()
+            assert ended.wait(90)
+
+    async def crowd() -> int:
+        threads = Threads()
+        threads.enter("prj_busy")
+        busy = [asyncio.create_task(run_in_threadpool(hold)) for _ in range(2 * MOST)]
+        try:
+            for _ in range(OF_PROJECT):
+                assert await asyncio.to_thread(begun.acquire, timeout=30)
+            answer = await asyncio.to_thread(tenant.get, "/v1/jobs")
+        finally:
+            ended.set()
+            await asyncio.gather(*busy)
+        return answer.status_code
+
+    assert asyncio.run(crowd()) == 200
