@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, TypeVar
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlmodel import Session
 
@@ -26,6 +27,14 @@ from worker.context import Context
 from worker.flow.hear import Listener
 
 T = TypeVar("T")
+
+WALKS = 4
+"""Projects that walk at once, each of them with a connection: the others wait in the order in which they came."""
+
+
+def _walks() -> defaultdict[str, Turn]:
+    limiter = CapacityLimiter(WALKS)
+    return defaultdict(lambda: Turn(limiter=limiter))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +62,7 @@ class Desk:
     """Of bodies, and of what is asked for with all its parts."""
     pages: Turn = field(default_factory=Turn)
     """Of reports as pages, each of which may take seconds."""
-    walks: defaultdict[str, Turn] = field(default_factory=lambda: defaultdict(Turn))
+    walks: defaultdict[str, Turn] = field(default_factory=_walks)
     """Each project's own: of queries that may walk over all of its rows."""
 
     async def read(self, query: Callable[[Session], T]) -> T:
@@ -67,7 +76,7 @@ class Desk:
     async def walk(self, project_id: str, query: Callable[[Session], T]) -> T:
         """The same of a query that looks at many rows: one of a project at a time; raises RateLimited, too.
 
-        A project of very many rows could otherwise take all connections with a few of them.
+        A few projects of very many rows could otherwise take all connections.
         """
         return await self.walks[project_id].take(project_id, partial(self._read, query))
 

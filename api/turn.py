@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 
 from api.errors import RateLimited
 from api.places import FULL_RETRY_S, Places
@@ -24,13 +24,14 @@ WAIT_S = 30.0
 
 
 class Turn:
-    """One process's turn; use it on its event loop."""
+    """One process's turn; use it on its event loop. The threads are the framework's but for a `limiter` of its own."""
 
-    def __init__(self, most: int = MOST, wait_s: float = WAIT_S) -> None:
+    def __init__(self, most: int = MOST, wait_s: float = WAIT_S, limiter: CapacityLimiter | None = None) -> None:
         self.places = Places(most, "heavy requests wait for their turn here", kind="heavy")
         self._waiting: Rota[asyncio.Future[None]] = Rota()
         self._is_taken = False
         self._wait_s = wait_s
+        self._limiter = limiter
 
     async def take(self, project_id: str, work: Callable[[], T]) -> T:
         """What a function gives, in a thread, when it is this project's turn; raises RateLimited."""
@@ -38,7 +39,7 @@ class Turn:
         with self.places.place(project_id):
             await self._come(project_id)
             try:
-                return await run_in_threadpool(work)
+                return await to_thread.run_sync(work, limiter=self._limiter)
             finally:
                 self._pass_on()
 

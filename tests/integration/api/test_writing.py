@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
 
 from api import writer as writing
+from api.desk import WALKS
 from api.threads import MOST, OF_PROJECT, Threads, run_in_threadpool
 from api.writer import Writer
 from tests.integration.api.serving import Server, Tenant
@@ -257,3 +259,26 @@ def test_one_project_s_reads_leave_connections_to_others(server: Server, tenant:
         return answer.status_code
 
     assert asyncio.run(crowd()) == 200
+
+
+def test_walks_of_many_projects_leave_connections_to_others(server: Server, tenant: Tenant) -> None:
+    desk, begun, ended = server.desk, threading.Semaphore(0), threading.Event()
+
+    def hold(session: Session) -> None:
+        session.connection()
+        begun.release()
+        assert ended.wait(90)
+
+    walking = [
+        asyncio.run_coroutine_threadsafe(desk.walk(f"prj_{number}", hold), desk.writer._loop) for number in range(MOST)
+    ]
+    try:
+        for _ in range(WALKS):
+            assert begun.acquire(timeout=30)
+        answers = [tenant.get("/v1/jobs").status_code, server.client().get("/readyz").status_code]
+    finally:
+        ended.set()
+        for one in walking:
+            one.result(60)
+
+    assert answers == [200, 200]
