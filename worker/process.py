@@ -15,6 +15,10 @@ from worker.settings import Settings
 from worker.tasks import Shares, register
 from worker.telemetry import log
 
+SWITCH_S = 0.002
+"""How long one thread may keep the interpreter from others: a transaction gives it away at each statement, and while it
+waits to have it back, by default 5 ms, it keeps SQLite's one lock from all processes."""
+
 BROKEN_EXIT = 1
 """Exit status of a worker that ended unasked; Celery would let it end as if all were well."""
 
@@ -28,6 +32,7 @@ def run_worker(settings: Settings, queues: Collection[str], concurrency: int) ->
     if unknown := chosen - set(QUEUES.values()):
         raise SettingsError(f"no such queue: {', '.join(sorted(unknown))}; there are {', '.join(QUEUES.values())}")
     heap.prepare()
+    sys.setswitchinterval(SWITCH_S)
     telemetry.set_up(settings.log_format, settings.log_level)
     context = contexts.build(settings)
     shares = Shares(concurrency)
